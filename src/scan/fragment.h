@@ -12,7 +12,7 @@
 #ifndef ST_SCAN_FRAGMENT_H
 #define ST_SCAN_FRAGMENT_H
 
-#include "base/mem.h"
+#include "base/map.h"
 #include "catalog/catalog.h"
 #include "inventory/package.h"
 #include "stream/stream.h"
@@ -88,16 +88,24 @@ struct st_frag_record {
     struct st_sv payload; // valid until the next call
 };
 
+// The bytes that were read last; one serves the readers of all layers in turn.
+struct st_frag_window {
+    struct st_buf buf;
+    uint64_t at;
+    const struct st_frag_reader *of;
+};
+void st_frag_window_init(struct st_frag_window *w, struct st_mem *mem);
+void st_frag_window_release(struct st_frag_window *w);
+
 struct st_frag_reader {
-    int fd; // borrowed
-    uint64_t pos, size;
-    struct st_buf buf; // window of the file
-    uint64_t buf_at;
+    int fd;                     // borrowed
+    struct st_frag_window *win; // borrowed
+    uint64_t first, pos, size;  // of records
+    size_t ahead;               // bytes to read at a time: little after a seek, more while reading on
 };
 
 // fd (borrowed) holds a fragment from offset 0. Checks the head; ST_E_CORRUPT when it is not one of this version.
-int st_frag_open(struct st_frag_reader *r, struct st_mem *mem, int fd, struct st_err *err);
-void st_frag_close(struct st_frag_reader *r);
+int st_frag_open(struct st_frag_reader *r, struct st_frag_window *win, int fd, struct st_err *err);
 // 1: a record (END is one too); 0: end of the fragment; -1.
 int st_frag_next(struct st_frag_reader *r, struct st_frag_record *ret, struct st_err *err);
 void st_frag_rewind(struct st_frag_reader *r);
