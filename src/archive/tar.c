@@ -71,8 +71,9 @@ struct st_tar *st_tar_new(struct st_mem *mem, struct st_stream *in, struct st_er
         return NULL;
     t->mem = mem;
     t->in = in;
-    struct st_buf *const bufs[] = {&t->local.path, &t->local.link, &t->global.path, &t->global.link,
-                                   &t->name,       &t->link,       &t->pax,         &t->map};
+    struct st_buf *const bufs[] = {&t->local.path,  &t->local.link,   &t->global.path, &t->global.link,
+                                   &t->name,        &t->link,         &t->pax,         &t->map,
+                                   &t->local.error, &t->global.error, &t->error};
     for (size_t i = 0; i < ST_LEN(bufs); i++)
         st_buf_init(bufs[i], mem);
     return t;
@@ -82,8 +83,9 @@ void st_tar_free(struct st_tar *t)
 {
     if (!t)
         return;
-    struct st_buf *const bufs[] = {&t->local.path, &t->local.link, &t->global.path, &t->global.link,
-                                   &t->name,       &t->link,       &t->pax,         &t->map};
+    struct st_buf *const bufs[] = {&t->local.path,  &t->local.link,   &t->global.path, &t->global.link,
+                                   &t->name,        &t->link,         &t->pax,         &t->map,
+                                   &t->local.error, &t->global.error, &t->error};
     for (size_t i = 0; i < ST_LEN(bufs); i++)
         st_buf_release(bufs[i]);
     st_mem_free(t->mem, t, sizeof *t);
@@ -163,8 +165,9 @@ static void set_stored(struct st_tar *t, uint64_t size)
 
 void st_tar_override_clear(struct st_tar_override *o)
 {
-    struct st_buf path = o->path, link = o->link;
-    *o = (struct st_tar_override){.path = path, .link = link};
+    struct st_buf path = o->path, link = o->link, error = o->error;
+    *o = (struct st_tar_override){.path = path, .link = link, .error = error};
+    st_buf_clear(&o->error);
     st_buf_clear(&o->path);
     st_buf_clear(&o->link);
 }
@@ -374,6 +377,10 @@ static int entry(struct st_tar *t, const unsigned char *block, struct st_tar_ent
     e->type = type_of(copy.typeflag, slash);
     if (entry_size(t, &copy, size, e, err))
         return -1;
+    st_buf_clear(&t->error);
+    if (t->local.has_error && st_buf_add(&t->error, st_buf_sv(&t->local.error), err))
+        return -1;
+    e->error = st_buf_sv(&t->error);
     st_tar_override_clear(&t->local);
     return 0;
 }

@@ -23,8 +23,8 @@ struct st_tar_segment {
 
 // What pax records and GNU headers say about the next entry (local) or all entries (global).
 struct st_tar_override {
-    bool has_path, has_link, has_size, has_sparse_size;
-    struct st_buf path, link;
+    bool has_path, has_link, has_size, has_sparse_size, has_error;
+    struct st_buf path, link, error;
     uint64_t size;        // of the data in the archive
     uint64_t sparse_size; // GNU.sparse.size, GNU.sparse.realsize
     unsigned sparse_major, sparse_minor;
@@ -37,6 +37,7 @@ struct st_tar {
     struct st_stream *in; // borrowed
     struct st_tar_override local, global;
     struct st_buf name, link; // of the entry in hand, normalised
+    struct st_buf error;      // of the entry in hand
     struct st_buf pax;        // body of an extended header
     struct st_buf map;        // struct st_tar_segment of a sparse file
     unsigned char block[ST_TAR_BLOCK];

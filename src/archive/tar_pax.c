@@ -45,6 +45,7 @@ enum key {
     SPARSE_BYTES,
     SPARSE_MAJOR,
     SPARSE_MINOR,
+    ERROR,
     OTHER
 };
 
@@ -65,6 +66,7 @@ static enum key key_of(struct st_sv k)
         {ST_SV_INIT("GNU.sparse.numbytes"), SPARSE_BYTES},
         {ST_SV_INIT("GNU.sparse.major"), SPARSE_MAJOR},
         {ST_SV_INIT("GNU.sparse.minor"), SPARSE_MINOR},
+        {ST_SV_INIT("STELLA.error"), ERROR},
     };
     for (size_t i = 0; i < ST_LEN(keys); i++)
         if (st_sv_eq(k, keys[i].name))
@@ -113,6 +115,8 @@ static int record(struct reading *r, struct st_sv k, struct st_sv v, struct st_e
             return -1;
         o->sparse_major = (unsigned)ST_MIN(n, (uint64_t)99);
         return 0;
+    case ERROR:
+        return text(t, &o->error, &o->has_error, v, err);
     case SPARSE_MINOR:
     case OTHER:
         return 0;
