@@ -3,9 +3,24 @@
 #include "base/map.h"
 #include "catalog/catalog.h"
 
+extern const struct st_cataloger st_cat_apk;
+extern const struct st_cataloger st_cat_dpkg;
+extern const struct st_cataloger st_cat_nix;
+extern const struct st_cataloger st_cat_pacman;
+extern const struct st_cataloger st_cat_portage;
+extern const struct st_cataloger st_cat_release;
+
+// clang-format off
 const struct st_cataloger *const st_catalogers[] = {
+    &st_cat_apk,
+    &st_cat_dpkg,
+    &st_cat_nix,
+    &st_cat_pacman,
+    &st_cat_portage,
+    &st_cat_release,
     NULL,
 };
+// clang-format on
 
 size_t st_catalogers_count(void)
 {
