@@ -9,6 +9,7 @@ extern const struct st_cataloger st_cat_nix;
 extern const struct st_cataloger st_cat_pacman;
 extern const struct st_cataloger st_cat_portage;
 extern const struct st_cataloger st_cat_release;
+extern const struct st_cataloger st_cat_rpm, st_cat_rpm_wal;
 
 // clang-format off
 const struct st_cataloger *const st_catalogers[] = {
@@ -18,6 +19,8 @@ const struct st_cataloger *const st_catalogers[] = {
     &st_cat_pacman,
     &st_cat_portage,
     &st_cat_release,
+    &st_cat_rpm,
+    &st_cat_rpm_wal,
     NULL,
 };
 // clang-format on
