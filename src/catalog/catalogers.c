@@ -3,7 +3,20 @@
 #include "base/map.h"
 #include "catalog/catalog.h"
 
+extern const struct st_cataloger st_cat_conda;
+extern const struct st_cataloger st_cat_dotnet;
+extern const struct st_cataloger st_cat_npm;
+extern const struct st_cataloger st_cat_php;
+extern const struct st_cataloger st_cat_python;
+extern const struct st_cataloger st_cat_ruby;
+
 const struct st_cataloger *const st_catalogers[] = {
+    &st_cat_conda,
+    &st_cat_dotnet,
+    &st_cat_npm,
+    &st_cat_php,
+    &st_cat_python,
+    &st_cat_ruby,
     NULL,
 };
 
