@@ -215,9 +215,7 @@ static int build_database(const struct st_package *pkg, const struct st_distro *
     if (pkg->type == ST_PKG_RPM)
         quals[n++] = (struct st_kv){ST_SV("epoch"), pkg->epoch};
     p->quals.n = n;
-    // Portage names a category, no distribution (syft: pkg:portage without vendor).
-    if (pkg->type != ST_PKG_PORTAGE)
-        p->ns = distro_namespace(pkg->type, distro);
+    p->ns = distro_namespace(pkg->type, distro);
     return 0;
 }
 
@@ -241,7 +239,8 @@ int st_purl_package(const struct st_package *pkg, const struct st_distro *distro
     struct st_buf text;
     st_buf_init(&text, out->mem);
     int rc = 0;
-    if (info->database)
+    // Portage has a category where the others have a distribution, and no qualifiers.
+    if (info->database && pkg->type != ST_PKG_PORTAGE)
         rc = build_database(pkg, distro, &p, quals, &text, err);
     else if (pkg->type == ST_PKG_MAVEN && pkg->ns.len == 0)
         p.ns = pkg->name;
