@@ -142,7 +142,7 @@ int st_purl_build(const struct st_purl *p, struct st_buf *out, struct st_err *er
     if (p->name.len == 0)
         return st_err_set(err, ST_E_FORMAT, "purl: no name");
     const struct st_kv *quals[ST_PURL_QUALIFIERS_MAX];
-    size_t n_quals;
+    size_t n_quals = 0;
     if (sort_quals(p->quals, quals, &n_quals, err))
         return -1;
     const struct type_rule *rule = rule_of(p->type);
