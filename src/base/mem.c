@@ -23,7 +23,7 @@ struct st_mem_region {
 
 void st_mem_init(struct st_mem *mem, size_t limit, int spill_fd)
 {
-    *mem = (struct st_mem){.limit = limit, .spill_fd = spill_fd};
+    *mem = (struct st_mem){.limit = limit, .spill_at = limit, .spill_fd = spill_fd};
 }
 
 void st_mem_release(struct st_mem *mem)
@@ -130,7 +130,7 @@ void *st_mem_map(struct st_mem *mem, size_t n, size_t *ret_n, struct st_err *err
         return st_err_nomem(err), NULL;
     size &= ~(PAGE - 1);
     void *p;
-    if (fits(mem, size)) {
+    if (fits(mem, size) && (mem->used + size <= mem->spill_at || mem->spill_fd < 0)) {
         p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (p == MAP_FAILED)
             return st_err_nomem(err), NULL;

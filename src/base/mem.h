@@ -15,6 +15,7 @@
 
 struct st_mem {
     size_t limit;                  // bytes of anonymous memory
+    size_t spill_at;               // st_mem_map spills from here on; st_mem_init sets it to limit
     size_t used;                   // bytes now
     size_t peak;                   // highest `used`
     int spill_fd;                  // borrowed; -1: no spill space, growth past the limit is ST_E_SPILL

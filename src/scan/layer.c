@@ -1,0 +1,756 @@
+#include "scan/layer.h"
+
+#include "archive/tar.h"
+#include "base/ckd.h"
+#include "base/map.h"
+
+#include <stdio.h>
+
+#define WANT_MAX 8                          // catalogers that one file may match
+#define SPARSE_WHOLE ((uint64_t)256 * 1024) // executables up to this size are kept whole
+#define KEEP_BUFFER ((size_t)1024 * 1024)   // a larger content buffer is given back after its file
+#define TRIM_STEP ((size_t)4 * 1024 * 1024) // spilled bytes between two trims while a file is gathered
+
+// A file to be read in the second pass.
+struct again {
+    uint64_t path_hash;  // of the entry that holds the bytes
+    uint64_t before;     // its index is below this (hard link) ...
+    uint64_t exact;      // ... or exactly this; UINT64_MAX: see `before`
+    uint64_t link_entry; // entry that the evidence counts for
+    struct st_sv as;     // path of the evidence (arena)
+    uint32_t mode;
+    uint8_t cataloger;
+    bool found;
+    uint32_t next; // index + 1 of the next with the same hash
+};
+
+struct scan {
+    struct st_mem *mem;
+    const struct st_layer_options *opt;
+    struct st_frag_writer *out;
+    struct st_stream *raw; // borrowed: the blob end of the chain
+    struct st_tar *tar;
+    bool can_reread;
+    struct st_arena scratch; // of one parse
+    struct st_arena arena;   // of the layer
+    struct st_buf content;   // the file in hand
+    struct st_map parsed;    // path hash -> FILE numbers that its bytes gave: first << 8 | count
+    struct st_buf file_cats; // a byte per FILE: its cataloger
+    struct again *again;
+    size_t n_again, cap_again;
+    struct st_map again_by_path; // path hash -> index + 1
+    struct st_layer_stats stats;
+};
+
+// ---- emitting: a FILE record is written when the first record of the file comes -------------------------------------
+
+struct lazy {
+    struct scan *s;
+    const struct st_parse *p;
+    uint64_t entry;
+    uint8_t cataloger;
+    bool started;
+    uint64_t number;
+    uint64_t packages;
+    struct st_emit emit;
+};
+
+static int start(struct lazy *l, struct st_err *err)
+{
+    if (l->started)
+        return 0;
+    const char *name = st_catalogers[l->cataloger]->name;
+    if (st_frag_put_file(l->s->out, l->entry, l->p->path, name, &l->number, err) ||
+        st_buf_addc(&l->s->file_cats, (char)l->cataloger, err))
+        return -1;
+    l->started = true;
+    return 0;
+}
+
+static int lazy_package(void *ctx, const struct st_package *pkg, struct st_err *err)
+{
+    struct lazy *l = ctx;
+    if (start(l, err))
+        return -1;
+    if (++l->packages > ST_FILE_PACKAGES_MAX)
+        return st_err_set(err, ST_E_LIMIT, "more than %d packages in one file", ST_FILE_PACKAGES_MAX);
+    const struct st_emit *e = st_frag_emit(l->s->out);
+    return e->package(e->ctx, pkg, err);
+}
+
+static int lazy_distro(void *ctx, const struct st_distro *d, struct st_err *err)
+{
+    struct lazy *l = ctx;
+    const struct st_emit *e = st_frag_emit(l->s->out);
+    return start(l, err) ? -1 : e->distro(e->ctx, d, err);
+}
+
+static int lazy_owns(void *ctx, enum st_pkg_type type, struct st_sv owner, struct st_sv path, struct st_err *err)
+{
+    struct lazy *l = ctx;
+    const struct st_emit *e = st_frag_emit(l->s->out);
+    return start(l, err) ? -1 : e->owns(e->ctx, type, owner, path, err);
+}
+
+static int lazy_note(void *ctx, const struct st_note *n, struct st_err *err)
+{
+    struct lazy *l = ctx;
+    const struct st_emit *e = st_frag_emit(l->s->out);
+    return start(l, err) ? -1 : e->note(e->ctx, n, err);
+}
+
+static int lazy_unknown(void *ctx, enum st_unknown_reason reason, struct st_sv inner, struct st_sv text,
+                        struct st_err *err)
+{
+    struct lazy *l = ctx;
+    const struct st_emit *e = st_frag_emit(l->s->out);
+    return start(l, err) ? -1 : e->unknown(e->ctx, reason, inner, text, err);
+}
+
+static struct lazy lazy_of(struct scan *s, const struct st_parse *p, uint64_t entry, uint8_t cataloger)
+{
+    return (struct lazy){
+        .s = s,
+        .p = p,
+        .entry = entry,
+        .cataloger = cataloger,
+        .emit = {NULL, lazy_package, lazy_distro, lazy_owns, lazy_note, lazy_unknown},
+    };
+}
+
+static int put_unknown(struct scan *s, struct lazy *l, enum st_unknown_reason reason, const char *text,
+                       struct st_err *err)
+{
+    return start(l, err) ? -1 : st_frag_put_unknown(s->out, reason, ST_SV_NULL, st_sv_of(text), err);
+}
+
+// ---- parsing one file -----------------------------------------------------------------------------------------------
+
+static void watch_parse(struct scan *s, struct st_sv path)
+{
+    struct st_layer_watch *w = s->opt->watch;
+    if (!w)
+        return;
+    w->path_len = (uint32_t)ST_MIN(path.len, (size_t)ST_WATCH_PATH_MAX);
+    memcpy(w->path, path.ptr, w->path_len);
+    atomic_store_explicit(&w->parsing, 1, memory_order_release);
+}
+
+static void watch_done(struct scan *s)
+{
+    struct st_layer_watch *w = s->opt->watch;
+    if (!w)
+        return;
+    atomic_store_explicit(&w->parsing, 0, memory_order_release);
+    atomic_store_explicit(&w->used, s->mem->used, memory_order_relaxed);
+    atomic_store_explicit(&w->peak, s->mem->peak, memory_order_relaxed);
+    atomic_store_explicit(&w->spilled, s->mem->spill_used, memory_order_relaxed);
+}
+
+static bool skipped(const struct scan *s, struct st_sv path)
+{
+    for (size_t i = 0; i < s->opt->n_skip; i++)
+        if (st_sv_eq(st_sv_sub(path, 0, ST_WATCH_PATH_MAX), s->opt->skip[i]))
+            return true;
+    return false;
+}
+
+static int remember(struct scan *s, uint64_t path_hash, uint64_t number, struct st_err *err)
+{
+    bool fresh;
+    uint64_t *v = st_map_put(&s->parsed, path_hash, &fresh, err);
+    if (!v)
+        return -1;
+    // Several catalogers of one entry come one after the other; a later entry of the same path starts anew.
+    bool follows = !fresh && (*v >> 8) + (*v & 0xFF) == number && (*v & 0xFF) < 0xFF;
+    *v = follows ? *v + 1 : number << 8 | 1;
+    return 0;
+}
+
+static int want_again(struct scan *s, struct again want, struct st_sv as, struct st_err *err);
+
+struct file {
+    struct st_sv path;
+    uint32_t mode;
+    uint64_t size, entry;
+    bool link; // the bytes stand under another name: not remembered as target of further links
+};
+
+// Calls one cataloger and turns what it says about a bad file into an unknown. 1: wants the file again.
+static int parse_one(struct scan *s, const struct file *f, uint8_t cataloger, const struct st_view *v,
+                     struct st_err *err)
+{
+    const struct st_cataloger *c = st_catalogers[cataloger];
+    struct st_parse p = {.path = f->path, .mode = f->mode, .size = f->size, .arena = &s->scratch, .mem = s->mem};
+    struct lazy l = lazy_of(s, &p, f->entry, cataloger);
+    l.emit.ctx = &l;
+    p.emit = &l.emit;
+    int rc;
+    if (skipped(s, f->path)) {
+        rc = put_unknown(s, &l, ST_UNKNOWN_CRASH, "the analyzer died while it read this file", err);
+    } else if (f->size > c->max_size && c->need != ST_NEED_NAME) {
+        struct st_err e;
+        st_err_set(&e, ST_E_LIMIT, "file of %llu bytes is larger than the limit of %llu", (unsigned long long)f->size,
+                   (unsigned long long)c->max_size);
+        rc = put_unknown(s, &l, ST_UNKNOWN_LIMIT, e.text, err);
+    } else {
+        struct st_err e = {0};
+        watch_parse(s, f->path);
+        rc = c->parse(&p, v, &e);
+        watch_done(s);
+        if (rc < 0 && (e.code == ST_E_FORMAT || e.code == ST_E_LIMIT)) {
+            size_t n = strlen(e.text);
+            if (e.has_offset)
+                snprintf(e.text + n, sizeof e.text - n, " at byte %llu", (unsigned long long)e.offset);
+            rc = put_unknown(s, &l, e.code == ST_E_LIMIT ? ST_UNKNOWN_LIMIT : ST_UNKNOWN_FORMAT, e.text, err);
+        } else if (rc < 0 && err) {
+            *err = e;
+        }
+    }
+    st_arena_reset(&s->scratch);
+    if (rc == 0 && l.started && !f->link)
+        rc = remember(s, st_path_hash(f->path), l.number, err);
+    return rc;
+}
+
+static int parse_all(struct scan *s, const struct file *f, const uint8_t *want, size_t n, const struct st_view *v,
+                     bool whole, struct st_err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        int rc = parse_one(s, f, want[i], v, err);
+        if (rc < 0)
+            return st_err_wrap(err, "%.*s", (int)ST_MIN(f->path.len, (size_t)256), f->path.ptr);
+        if (rc == ST_PARSE_AGAIN && whole)
+            return st_err_set(err, ST_E_INTERNAL, "%s asked again for a whole file", st_catalogers[want[i]]->name);
+        if (rc == ST_PARSE_AGAIN) {
+            struct again a = {.path_hash = st_path_hash(f->path),
+                              .exact = f->entry,
+                              .link_entry = f->entry,
+                              .mode = f->mode,
+                              .cataloger = want[i]};
+            if (want_again(s, a, f->path, err))
+                return -1;
+        }
+    }
+    return 0;
+}
+
+// ---- a file's bytes -------------------------------------------------------------------------------------------------
+
+// The current entry's data appended to s->content, run by run, until there are at least `max` bytes or no more.
+static int gather(struct scan *s, uint64_t max, struct st_err *err)
+{
+    struct st_sv run;
+    int rc = 0;
+    while (s->content.len < max && (rc = st_tar_data(s->tar, &run, err)) > 0) {
+        if (st_buf_add(&s->content, run, err))
+            return -1;
+        if (s->mem->spill_dirty > TRIM_STEP)
+            st_mem_trim(s->mem);
+    }
+    return rc < 0 ? -1 : 0;
+}
+
+static void drop_content(struct scan *s)
+{
+    if (s->content.cap > KEEP_BUFFER)
+        st_buf_release(&s->content);
+    st_buf_clear(&s->content);
+}
+
+// The whole file: straight from the stream's buffer when one run holds it all.
+static int whole_file(struct scan *s, const struct file *f, struct st_sv head, const uint8_t *want, size_t n,
+                      struct st_err *err)
+{
+    struct st_view v = {.size = f->size, .n = f->size > 0};
+    struct st_span span = {0, head};
+    v.spans = &span;
+    if (head.len < f->size) {
+        if (head.ptr != s->content.ptr) {
+            st_buf_clear(&s->content);
+            if (st_buf_add(&s->content, head, err))
+                return -1;
+        }
+        if (gather(s, f->size, err))
+            return -1;
+        span.data = st_buf_sv(&s->content);
+    }
+    int rc = parse_all(s, f, want, n, &v, true, err);
+    drop_content(s);
+    return rc;
+}
+
+struct range {
+    uint64_t off, end;
+};
+
+// The catalogers' plans as one sorted list without overlaps, clipped to the file.
+static int make_ranges(const struct file *f, struct st_sv head, uint8_t *want, size_t *n, struct range *ret,
+                       size_t *ret_n)
+{
+    size_t k = 0, kept = 0;
+    ret[k++] = (struct range){0, ST_MIN(f->size, (uint64_t)ST_PLAN_HEAD)};
+    for (size_t i = 0; i < *n; i++) {
+        struct st_plan plan = {0};
+        const struct st_cataloger *c = st_catalogers[want[i]];
+        if (c->plan && (c->plan(st_sv_sub(head, 0, ST_PLAN_HEAD), f->size, &plan) || plan.n == 0))
+            continue; // of no interest
+        want[kept++] = want[i];
+        uint64_t bytes = 0;
+        for (size_t j = 0; j < plan.n && j < ST_PLAN_MAX; j++) {
+            uint64_t off = ST_MIN(plan.range[j].off, f->size), len = ST_MIN(plan.range[j].len, f->size - off);
+            len = ST_MIN(len, ST_PLAN_BYTES - bytes);
+            bytes += len;
+            if (len)
+                ret[k++] = (struct range){off, off + len};
+        }
+    }
+    *n = kept;
+    for (size_t i = 1; i < k; i++) // few: insertion sort
+        for (size_t j = i; j > 0 && ret[j - 1].off > ret[j].off; j--) {
+            struct range t = ret[j];
+            ret[j] = ret[j - 1];
+            ret[j - 1] = t;
+        }
+    size_t m = 0;
+    for (size_t i = 1; i < k; i++)
+        if (ret[i].off <= ret[m].end)
+            ret[m].end = ST_MAX(ret[m].end, ret[i].end);
+        else
+            ret[++m] = ret[i];
+    *ret_n = m + 1;
+    return kept != 0;
+}
+
+// Only the planned ranges of a large file are kept.
+static int sparse_file(struct scan *s, const struct file *f, struct st_sv head, uint8_t *want, size_t n,
+                       struct st_err *err)
+{
+    struct range ranges[1 + WANT_MAX * ST_PLAN_MAX];
+    struct st_span spans[1 + WANT_MAX * ST_PLAN_MAX];
+    size_t n_ranges;
+    if (!make_ranges(f, head, want, &n, ranges, &n_ranges))
+        return 0;
+    size_t total = 0;
+    for (size_t i = 0; i < n_ranges; i++)
+        total += (size_t)(ranges[i].end - ranges[i].off);
+    struct st_buf kept;
+    st_buf_init(&kept, s->mem);
+    int rc = st_buf_reserve(&kept, total, err); // no growth below: spans point into it
+    uint64_t pos = 0;
+    size_t r = 0;
+    struct st_sv run = head;
+    while (rc == 0 && r < n_ranges && run.len) {
+        uint64_t run_end = pos + run.len;
+        while (r < n_ranges && ranges[r].off < run_end) {
+            uint64_t from = ST_MAX(ranges[r].off, pos), to = ST_MIN(ranges[r].end, run_end);
+            if (from == ranges[r].off)
+                spans[r] = (struct st_span){from, {kept.ptr + kept.len, (size_t)(ranges[r].end - from)}};
+            memcpy(kept.ptr + kept.len, run.ptr + (from - pos), (size_t)(to - from));
+            kept.len += (size_t)(to - from);
+            if (ranges[r].end > run_end)
+                break;
+            r++;
+        }
+        pos = run_end;
+        if (r < n_ranges && (rc = st_tar_data(s->tar, &run, err)) >= 0) {
+            if (rc == 0)
+                run.len = 0;
+            rc = 0;
+        }
+    }
+    if (rc == 0) {
+        struct st_view v = {.size = f->size, .spans = spans, .n = r};
+        rc = parse_all(s, f, want, n, &v, false, err);
+    }
+    st_buf_release(&kept);
+    return rc;
+}
+
+static size_t add_magic(struct st_sv head, uint64_t size, uint8_t *want, size_t n)
+{
+    for (uint8_t i = 0; st_catalogers[i] && n < WANT_MAX; i++)
+        if (!st_catalogers[i]->globs && st_catalogers[i]->magic && st_catalogers[i]->magic(head, size))
+            want[n++] = i;
+    return n;
+}
+
+static bool all_sparse(const uint8_t *want, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (st_catalogers[want[i]]->need != ST_NEED_SPARSE)
+            return false;
+    return true;
+}
+
+// Files too large for every cataloger that wants them are not gathered.
+static bool all_too_large(const struct file *f, const uint8_t *want, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (f->size <= st_catalogers[want[i]]->max_size)
+            return false;
+    return true;
+}
+
+static int regular_file(struct scan *s, const struct file *f, uint8_t *want, size_t n, struct st_err *err)
+{
+    struct st_sv head = ST_SV_NULL;
+    if (f->size) {
+        int rc = st_tar_data(s->tar, &head, err);
+        if (rc <= 0)
+            return rc ? -1 : st_err_set(err, ST_E_CORRUPT, "file without data");
+        if (head.len < f->size && head.len < ST_PLAN_HEAD) { // the run ends early: put the head together
+            st_buf_clear(&s->content);
+            if (st_buf_add(&s->content, head, err) || gather(s, ST_MIN(f->size, (uint64_t)ST_PLAN_HEAD), err))
+                return -1;
+            head = st_buf_sv(&s->content);
+        }
+    }
+    n = add_magic(st_sv_sub(head, 0, 16), f->size, want, n);
+    if (n == 0)
+        return 0;
+    if (all_too_large(f, want, n)) {
+        struct st_view none = {.size = f->size};
+        return parse_all(s, f, want, n, &none, true, err);
+    }
+    if (all_sparse(want, n) && f->size > SPARSE_WHOLE && s->can_reread)
+        return sparse_file(s, f, head, want, n, err);
+    return whole_file(s, f, head, want, n, err);
+}
+
+// ---- hard links and the second pass ---------------------------------------------------------------------------------
+
+static int want_again(struct scan *s, struct again want, struct st_sv as, struct st_err *err)
+{
+    if (s->n_again == ST_LAYER_REREADS_MAX)
+        return st_err_set(err, ST_E_LIMIT, "more than %d files have to be read twice", ST_LAYER_REREADS_MAX);
+    if (s->n_again == s->cap_again) {
+        size_t cap = s->cap_again ? s->cap_again * 2 : 16;
+        struct again *p = st_mem_resize(s->mem, s->again, s->cap_again * sizeof *p, cap * sizeof *p, err);
+        if (!p)
+            return -1;
+        s->again = p;
+        s->cap_again = cap;
+    }
+    uint64_t *first = st_map_put(&s->again_by_path, want.path_hash, NULL, err);
+    if (!first || st_arena_dup(&s->arena, as, &want.as, err))
+        return -1;
+    want.next = (uint32_t)*first;
+    s->again[s->n_again++] = want;
+    *first = s->n_again;
+    return 0;
+}
+
+static int hard_link(struct scan *s, const struct st_tar_entry *e, const uint8_t *want, size_t n, struct st_err *err)
+{
+    uint64_t target = st_path_hash(e->link);
+    const uint64_t *parsed = st_map_get(&s->parsed, target);
+    uint64_t have = 0; // bit i: want[i] has read these bytes under the target's name
+    for (uint64_t k = 0; parsed && k < (*parsed & 0xFF); k++) {
+        uint64_t number = (*parsed >> 8) + k;
+        uint8_t cat = (uint8_t)s->file_cats.ptr[number];
+        bool counts = st_catalogers[cat]->globs == NULL; // told by its bytes, whatever its name
+        for (size_t i = 0; i < n; i++)
+            if (want[i] == cat) {
+                counts = true;
+                have |= 1ull << i;
+            }
+        if (counts && st_frag_put_alias(s->out, e->index, e->path, number, err))
+            return -1;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (have >> i & 1 || st_catalogers[want[i]]->need == ST_NEED_NAME)
+            continue;
+        struct again a = {.path_hash = target,
+                          .before = e->index,
+                          .exact = UINT64_MAX,
+                          .link_entry = e->index,
+                          .mode = e->mode,
+                          .cataloger = want[i]};
+        if (want_again(s, a, e->path, err))
+            return -1;
+    }
+    return 0;
+}
+
+static int link_unknown(struct scan *s, const struct again *a, const char *text, struct st_err *err)
+{
+    struct st_parse p = {.path = a->as};
+    struct lazy l = lazy_of(s, &p, a->link_entry, a->cataloger);
+    return put_unknown(s, &l, ST_UNKNOWN_LINK, text, err);
+}
+
+// Every waiting file that the entry holds the bytes of.
+static int reread_entry(struct scan *s, const struct st_tar_entry *e, uint64_t first, struct st_err *err)
+{
+    bool gathered = false;
+    int rc = 0;
+    for (uint64_t i = first; i && rc == 0; i = s->again[i - 1].next) {
+        struct again *a = &s->again[i - 1];
+        if (a->exact != UINT64_MAX ? e->index != a->exact : e->index >= a->before)
+            continue;
+        a->found = true;
+        struct file f = {.path = a->as, .mode = a->mode, .size = e->size, .entry = a->link_entry, .link = true};
+        struct st_view v = {.size = e->size, .n = e->size > 0};
+        if (!gathered && !all_too_large(&f, &a->cataloger, 1)) {
+            st_buf_clear(&s->content);
+            rc = gather(s, e->size, err);
+            gathered = true;
+            s->stats.rereads++;
+        }
+        struct st_span span = {0, st_buf_sv(&s->content)};
+        v.spans = &span;
+        if (rc == 0)
+            rc = parse_all(s, &f, &a->cataloger, 1, &v, true, err);
+    }
+    drop_content(s);
+    return rc;
+}
+
+static int second_pass(struct scan *s, struct st_stream *in, struct st_err *err)
+{
+    struct st_tar_entry e;
+    uint64_t last = 0;
+    for (size_t i = 0; i < s->n_again; i++)
+        last = ST_MAX(last, s->again[i].exact == UINT64_MAX ? s->again[i].before : s->again[i].exact);
+    s->tar = st_tar_new(s->mem, in, err);
+    int rc = s->tar ? 1 : -1;
+    while (rc > 0 && (rc = st_tar_next(s->tar, &e, err)) > 0) {
+        if (e.index > last)
+            break;
+        const uint64_t *first = e.type == ST_TAR_FILE ? st_map_get(&s->again_by_path, st_path_hash(e.path)) : NULL;
+        if (first && reread_entry(s, &e, *first, err))
+            rc = -1;
+    }
+    st_tar_free(s->tar);
+    s->tar = NULL;
+    s->stats.reread_bytes = st_stream_pos(in);
+    return rc < 0 ? -1 : 0;
+}
+
+static int reread(struct scan *s, const struct st_layer_source *src, struct st_err *err)
+{
+    if (s->n_again == 0)
+        return 0;
+    int rc = 0;
+    if (s->can_reread) {
+        struct st_stream *raw = NULL;
+        if (src->open(src->ctx, &raw, err))
+            return -1;
+        enum st_codec codec;
+        ST_AUTO_STREAM struct st_stream *in = st_stream_detect(s->mem, raw, &codec, err);
+        rc = in ? second_pass(s, in, err) : -1;
+    }
+    for (size_t i = 0; rc == 0 && i < s->n_again; i++)
+        if (!s->again[i].found)
+            rc = link_unknown(
+                s, &s->again[i],
+                s->can_reread ? "hard link to a file that is not in the same layer"
+                              : "hard link to a file that went by unread; scan the image from a file instead of a pipe",
+                err);
+    return rc;
+}
+
+// ---- the walk -------------------------------------------------------------------------------------------------------
+
+// OCI image-spec, layer.md "Whiteouts": d/.wh.NAME hides d/NAME of lower layers, d/.wh..wh..opq all of d's children.
+static bool whiteout(struct scan *s, struct st_sv path, int *ret_rc, struct st_err *err)
+{
+    struct st_sv base = st_sv_basename(path);
+    if (!st_sv_starts(base, ST_SV(".wh.")))
+        return false;
+    struct st_sv dir = st_sv_dirname(path), name = st_sv_from(base, 4);
+    if (st_sv_eq(name, ST_SV(".wh..opq"))) {
+        *ret_rc = st_frag_put_item(s->out, ST_ITEM_OPAQUE, dir, err);
+        return true;
+    }
+    if (name.len == 0 || st_sv_starts(name, ST_SV(".wh."))) { // aufs metadata: not a file of the image, hides nothing
+        *ret_rc = st_frag_put_item(s->out, ST_ITEM_NONDIR, path, err);
+        return true;
+    }
+    st_buf_clear(&s->content);
+    *ret_rc = st_buf_add(&s->content, dir, err) || (dir.len && st_buf_addc(&s->content, '/', err)) ||
+                      st_buf_add(&s->content, name, err)
+                  ? -1
+                  : st_frag_put_item(s->out, ST_ITEM_WHITEOUT, st_buf_sv(&s->content), err);
+    return true;
+}
+
+// Catalogers that want nothing but the name.
+static int by_name(struct scan *s, const struct file *f, const uint8_t *want, size_t n, struct st_err *err)
+{
+    struct st_view none = {0};
+    for (size_t i = 0; i < n; i++)
+        if (st_catalogers[want[i]]->need == ST_NEED_NAME && parse_all(s, f, &want[i], 1, &none, true, err))
+            return -1;
+    return 0;
+}
+
+static size_t without_names(uint8_t *want, size_t n)
+{
+    size_t k = 0;
+    for (size_t i = 0; i < n; i++)
+        if (st_catalogers[want[i]]->need != ST_NEED_NAME)
+            want[k++] = want[i];
+    return k;
+}
+
+static int entry(struct scan *s, const struct st_tar_entry *e, struct st_err *err)
+{
+    int rc = 0;
+    if (e->type != ST_TAR_DIR && whiteout(s, e->path, &rc, err))
+        return rc;
+    if (st_frag_put_item(s->out, e->type == ST_TAR_DIR ? ST_ITEM_DIR : ST_ITEM_NONDIR, e->path, err))
+        return -1;
+    if (e->path.len == 0)
+        return 0;
+    uint8_t want[WANT_MAX];
+    size_t n = st_classify(s->opt->classifier, e->path, want, WANT_MAX);
+    struct file f = {.path = e->path, .mode = e->mode, .size = e->size, .entry = e->index};
+    if (n && by_name(s, &f, want, n, err))
+        return -1;
+    n = without_names(want, n);
+    switch (e->type) {
+    case ST_TAR_FILE:
+        s->stats.files++;
+        return regular_file(s, &f, want, n, err);
+    case ST_TAR_HARDLINK:
+        s->stats.files++;
+        return hard_link(s, e, want, n, err);
+    case ST_TAR_SYMLINK:
+        return st_frag_put_symlink(s->out, e->index, e->path, e->link, err);
+    default:
+        return 0;
+    }
+}
+
+static int walk(struct scan *s, struct st_stream *in, struct st_err *err)
+{
+    struct st_tar_entry e;
+    struct st_layer_watch *w = s->opt->watch;
+    s->tar = st_tar_new(s->mem, in, err);
+    int rc = s->tar ? 1 : -1;
+    while (rc > 0 && (rc = st_tar_next(s->tar, &e, err)) > 0) {
+        s->stats.entries = e.index + 1;
+        if (entry(s, &e, err)) {
+            rc = -1;
+            break;
+        }
+        if (w && (e.index & 63) == 0) {
+            atomic_store_explicit(&w->entries, e.index, memory_order_relaxed);
+            atomic_store_explicit(&w->stored, st_stream_pos(s->raw), memory_order_relaxed);
+            atomic_store_explicit(&w->bytes, st_stream_pos(in), memory_order_relaxed);
+        }
+    }
+    st_tar_free(s->tar);
+    s->tar = NULL;
+    // What stands behind the end of the archive belongs to the blob and to its digests.
+    return rc < 0 || st_stream_drain(in, err) < 0 ? -1 : 0;
+}
+
+static int check_digest(const char *what, const char *want, const char *have, struct st_err *err)
+{
+    if (!*want || strcmp(want, have) == 0)
+        return 0;
+    return st_err_set(err, ST_E_CORRUPT, "%s does not match: expected sha256:%s, the bytes give sha256:%s", what, want,
+                      have);
+}
+
+// The blob's digest says more than the decoder's complaint about the damage it found.
+static void blame_digest(struct scan *s, const struct st_layer_source *src, struct st_err *err)
+{
+    if (!s->opt->digest[0] || !src->again || !err || err->code != ST_E_CORRUPT)
+        return;
+    struct st_stream *raw = NULL;
+    struct st_sha256 *d = st_sha256_new(s->mem, NULL);
+    if (d && src->open(src->ctx, &raw, NULL) == 0) {
+        char hex[ST_DIGEST_HEX + 1];
+        int rc;
+        while ((rc = st_stream_fill(raw, NULL)) > 0) {
+            st_sha256_add(d, raw->cur, (size_t)(raw->end - raw->cur));
+            raw->cur = raw->end;
+        }
+        st_sha256_hex(d, hex);
+        struct st_err e;
+        if (rc == 0 && check_digest("blob digest", s->opt->digest, hex, &e))
+            *err = e;
+    }
+    st_stream_free(raw);
+    st_sha256_free(d);
+}
+
+static int first_pass(struct scan *s, const struct st_layer_source *src, struct st_err *err)
+{
+    const struct st_layer_options *o = s->opt;
+    struct st_stream *raw = NULL;
+    if (src->open(src->ctx, &raw, err))
+        return -1;
+    s->raw = raw;
+    struct st_sha256 *blob = NULL, *diff = NULL;
+    int rc = 0;
+    if (o->digest[0] || o->want_digest)
+        rc = (blob = st_sha256_new(s->mem, err)) ? 0 : -1;
+    if (rc == 0 && (o->diff_id[0] || o->want_diff_id))
+        rc = (diff = st_sha256_new(s->mem, err)) ? 0 : -1;
+    struct st_stream *in = raw;
+    enum st_codec codec;
+    if (rc == 0 && blob)
+        in = st_stream_digest(s->mem, in, blob, err);
+    if (rc == 0 && in)
+        in = st_stream_detect(s->mem, in, &codec, err);
+    if (rc == 0 && in && diff)
+        in = st_stream_digest(s->mem, in, diff, err);
+    if (rc == 0 && in)
+        in = st_stream_limit(s->mem, in, raw, ST_LAYER_BYTES_MAX, ST_LAYER_RATIO_MAX, err);
+    if (rc == 0)
+        rc = in ? walk(s, in, err) : -1;
+    if (rc == 0) {
+        s->stats.bytes = st_stream_pos(in);
+        s->stats.stored = st_stream_pos(raw);
+        if (blob)
+            st_sha256_hex(blob, s->stats.digest);
+        if (diff)
+            st_sha256_hex(diff, s->stats.diff_id);
+        rc = check_digest("blob digest", o->digest, s->stats.digest, err) ||
+                     check_digest("diff ID", o->diff_id, s->stats.diff_id, err)
+                 ? -1
+                 : 0;
+    }
+    st_stream_free(in);
+    s->raw = NULL;
+    st_sha256_free(blob);
+    st_sha256_free(diff);
+    if (rc)
+        blame_digest(s, src, err);
+    return rc;
+}
+
+int st_layer_scan(struct st_mem *mem, const struct st_layer_source *src, const struct st_layer_options *opt,
+                  struct st_frag_writer *out, struct st_layer_stats *ret_stats, struct st_err *err)
+{
+    struct scan s = {.mem = mem, .opt = opt, .out = out, .can_reread = src->again};
+    st_arena_init(&s.scratch, mem);
+    st_arena_init(&s.arena, mem);
+    st_buf_init(&s.content, mem);
+    st_buf_init(&s.file_cats, mem);
+    st_map_init(&s.parsed, mem);
+    st_map_init(&s.again_by_path, mem);
+    int rc = first_pass(&s, src, err);
+    if (rc == 0)
+        rc = reread(&s, src, err);
+    if (rc == 0) {
+        s.stats.peak = mem->peak;
+        s.stats.spilled = mem->spill_used;
+        rc = st_frag_finish(out, &s.stats, err);
+    }
+    st_mem_free(mem, s.again, s.cap_again * sizeof *s.again);
+    st_map_release(&s.again_by_path);
+    st_map_release(&s.parsed);
+    st_buf_release(&s.file_cats);
+    st_buf_release(&s.content);
+    st_arena_release(&s.arena);
+    st_arena_release(&s.scratch);
+    if (rc == 0)
+        *ret_stats = s.stats;
+    return rc;
+}

@@ -1,0 +1,53 @@
+// One layer in, one fragment out: the tar stream of a layer is walked once, every path becomes an item, and files that
+// a cataloger wants are handed to it. What only a later byte reveals (the target of a hard link whose own name was of
+// no interest, a table that lies outside the ranges kept of a large executable) is read a second time, once, at the
+// end.
+//
+// Runs inside the sandbox. It knows nothing of other layers.
+#ifndef ST_SCAN_LAYER_H
+#define ST_SCAN_LAYER_H
+
+#include "scan/fragment.h"
+
+#include <stdatomic.h>
+
+// Limits that hold whatever the memory budget is (docs/LIMITS.md).
+#define ST_LAYER_BYTES_MAX (1ull << 40) // decoded bytes of one layer
+#define ST_LAYER_RATIO_MAX 2000         // decoded / stored, beyond the first 64 MiB
+#define ST_FILE_PACKAGES_MAX 200000     // packages that one file may give
+#define ST_LAYER_REREADS_MAX 65536      // files that are read a second time
+#define ST_WATCH_PATH_MAX 4096
+
+// A page shared with the parent: how far the scan is, and which file a parser has in hand when the process dies.
+struct st_layer_watch {
+    _Atomic uint64_t stored, bytes, entries; // read of the blob, of the tar stream, tar entries
+    _Atomic uint64_t used, peak, spilled;    // memory budget
+    _Atomic uint32_t parsing;                // 1 while a cataloger runs
+    uint32_t path_len;
+    char path[ST_WATCH_PATH_MAX]; // cut when longer
+};
+
+// Where the blob's bytes come from.
+struct st_layer_source {
+    int (*open)(void *ctx, struct st_stream **ret, struct st_err *err);
+    void *ctx;
+    bool again; // may be opened more than once
+};
+
+struct st_layer_options {
+    const struct st_classifier *classifier; // of st_catalogers
+    // Hex digests that must match (ST_E_CORRUPT otherwise); "" = not checked. digest is always computed when
+    // `digest` is set or `want_digest`; the same for the diff ID.
+    char digest[ST_DIGEST_HEX + 1], diff_id[ST_DIGEST_HEX + 1];
+    bool want_digest, want_diff_id;
+    // Paths that a parser died on in an earlier try: named as unknown (crash), not parsed.
+    const struct st_sv *skip;
+    size_t n_skip;
+    struct st_layer_watch *watch; // NULL allowed
+};
+
+// Writes the whole fragment, END record included. ST_E_CORRUPT, ST_E_LIMIT: the layer is bad. ret_stats as in END.
+int st_layer_scan(struct st_mem *mem, const struct st_layer_source *src, const struct st_layer_options *opt,
+                  struct st_frag_writer *out, struct st_layer_stats *ret_stats, struct st_err *err);
+
+#endif
