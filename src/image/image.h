@@ -34,6 +34,7 @@ enum st_blob_where {
     ST_BLOB_FILE,   // file of its own in the OCI layout directory: st_blobs_dir_open(dirfd, name)
     ST_BLOB_RANGE,  // [offset, offset + length) of the archive
     ST_BLOB_PASSED, // went by in an unseekable stream: `offset` is the ordinal given to st_members_passed
+    ST_BLOB_KEPT,   // a small document kept while the stream went by; never a layer's place
     ST_BLOB_TREE,   // a directory: st_rootfs_write (rootfs.h)
     ST_BLOB_WHERE_MAX
 };
