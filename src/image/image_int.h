@@ -120,6 +120,9 @@ int st_resolver_docker(struct st_resolver *r, struct st_sv manifest, struct st_i
 // Does the tag that the user asked for mean this name? Docker's short forms count ("web" is
 // docker.io/library/web:latest).
 bool st_tag_matches(struct st_sv tag, struct st_sv name);
+// Do these 512 bytes have a tar header's checksum?
+bool st_tar_header_looks(struct st_sv head);
+
 // A name for a list in an error text: ", " before all but the first; cut when the room ends.
 struct st_names {
     char text[320];

@@ -4,6 +4,7 @@
 #include "image/image.h"
 
 #define IMAGE_WIRE_VERSION 1u
+#define TEXTS_MAX 65536 // tags, warnings, labels: as many as a document may hold
 
 // Texts of an image in the order of the form.
 #define EACH_TEXT(img, X)             \
@@ -69,9 +70,17 @@ int st_image_encode(const struct st_image *img, struct st_buf *out, struct st_er
     return 0;
 }
 
+static size_t get_count(struct st_wire_in *r, size_t each, size_t max)
+{
+    size_t n = st_wire_count(r, each);
+    if (n > max)
+        r->failed = true;
+    return r->failed ? 0 : n;
+}
+
 static int get_svs(struct st_wire_in *r, struct st_arena *a, struct st_svs *ret, struct st_err *err)
 {
-    size_t n = st_wire_count(r, 1);
+    size_t n = get_count(r, 1, TEXTS_MAX);
     if (n == 0)
         return 0;
     struct st_sv *at = st_arena_array(a, n, sizeof *at, err);
@@ -85,7 +94,7 @@ static int get_svs(struct st_wire_in *r, struct st_arena *a, struct st_svs *ret,
 
 static int get_labels(struct st_wire_in *r, struct st_arena *a, struct st_kvs *ret, struct st_err *err)
 {
-    size_t n = st_wire_count(r, 2);
+    size_t n = get_count(r, 2, TEXTS_MAX);
     if (n == 0)
         return 0;
     struct st_kv *at = st_arena_array(a, n, sizeof *at, err);
@@ -128,10 +137,8 @@ static bool layer_ok(const struct st_subject_layer *s, const struct st_image_lay
 
 static int get_layers(struct st_wire_in *r, struct st_arena *a, struct st_image *img, struct st_err *err)
 {
-    size_t n = st_wire_count(r, 10);
-    if (n > ST_IMAGE_LAYERS_MAX)
-        r->failed = true;
-    if (r->failed || n == 0)
+    size_t n = get_count(r, 10, ST_IMAGE_LAYERS_MAX);
+    if (n == 0)
         return 0;
     struct st_subject_layer *s = st_arena_array(a, n, sizeof *s, err);
     struct st_image_layer *l = st_arena_array(a, n, sizeof *l, err);

@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/map.h"
 #include "image/blobs.h"
+#include "image/image_int.h"
 
 #include <sys/stat.h>
 
@@ -194,23 +195,6 @@ int st_members_index(struct st_members *m, int fd, uint64_t size, struct st_err 
 
 // ---- what a member of a stream is -----------------------------------------------------------------------------------
 
-static bool tar_header(struct st_sv head)
-{
-    if (head.len < 512)
-        return false;
-    unsigned sum = 0, want = 0;
-    for (size_t i = 0; i < 512; i++)
-        sum += i >= 148 && i < 156 ? ' ' : (unsigned char)head.ptr[i];
-    for (size_t i = 148; i < 156; i++) {
-        char c = head.ptr[i];
-        if (c >= '0' && c <= '7')
-            want = want * 8 + (unsigned)(c - '0');
-        else if (c != ' ' || want)
-            break;
-    }
-    return sum == want;
-}
-
 enum st_member_guess st_member_guess(struct st_sv name, uint64_t size, struct st_sv head)
 {
     static const struct st_sv documents[] = {ST_SV_INIT("index.json"), ST_SV_INIT("manifest.json"),
@@ -220,7 +204,7 @@ enum st_member_guess st_member_guess(struct st_sv name, uint64_t size, struct st
             return ST_MEMBER_DOCUMENT;
     if (size == 0)
         return ST_MEMBER_IGNORE;
-    if (tar_header(head) || st_codec_detect(head) != ST_CODEC_NONE)
+    if (st_tar_header_looks(head) || st_codec_detect(head) != ST_CODEC_NONE)
         return ST_MEMBER_LAYER;
     struct st_sv text = st_sv_trim(head);
     if (text.len && (text.ptr[0] == '{' || text.ptr[0] == '['))

@@ -7,18 +7,13 @@
 // A manifest that the indexes offer.
 struct candidate {
     struct st_descriptor desc;
-    struct st_sv name;    // of its entry in index.json: image name, else ref name
-    struct st_sv ref_tag; // ref name of that entry
-    bool absent;          // its blob is not there (an index that was copied without all its platforms)
+    struct st_sv name; // of its entry in index.json
+    bool absent;       // its blob is not there (an index that was copied without all its platforms)
 };
 
 struct oci {
     struct st_resolver *r;
     struct st_list candidates;
-};
-
-struct entry_name {
-    struct st_sv name, ref_tag;
 };
 
 static const struct st_sv index_types[] = {
@@ -64,7 +59,7 @@ static int present(struct oci *o, const struct st_descriptor *d, struct st_err *
     return o->r->blobs->find(o->r->blobs->ctx, st_digest_name(d->digest, name), &blob, err);
 }
 
-static int add_candidate(struct oci *o, const struct st_descriptor *d, struct entry_name name, bool absent,
+static int add_candidate(struct oci *o, const struct st_descriptor *d, struct st_sv name, bool absent,
                          struct st_err *err)
 {
     struct candidate *all = o->candidates.at;
@@ -74,14 +69,13 @@ static int add_candidate(struct oci *o, const struct st_descriptor *d, struct en
     struct candidate *c = st_list_push(&o->candidates, o->r->arena, err);
     if (!c)
         return st_err_wrap(err, "image index");
-    *c = (struct candidate){*d, name.name, name.ref_tag, absent};
+    *c = (struct candidate){*d, name, absent};
     return 0;
 }
 
-static int add_index(struct oci *o, const struct st_manifest *m, struct entry_name name, unsigned depth,
-                     struct st_err *err);
+static int add_index(struct oci *o, const struct st_manifest *m, struct st_sv name, unsigned depth, struct st_err *err);
 
-static int add_entry(struct oci *o, const struct st_descriptor *d, struct entry_name name, unsigned depth,
+static int add_entry(struct oci *o, const struct st_descriptor *d, struct st_sv name, unsigned depth,
                      struct st_err *err)
 {
     if (is_attestation(d))
@@ -114,8 +108,7 @@ static int add_entry(struct oci *o, const struct st_descriptor *d, struct entry_
     return add_candidate(o, d, name, false, err);
 }
 
-static int add_index(struct oci *o, const struct st_manifest *m, struct entry_name name, unsigned depth,
-                     struct st_err *err)
+static int add_index(struct oci *o, const struct st_manifest *m, struct st_sv name, unsigned depth, struct st_err *err)
 {
     const struct st_descriptor *d = m->manifests.at;
     for (size_t i = 0; i < m->manifests.n; i++)
@@ -126,9 +119,9 @@ static int add_index(struct oci *o, const struct st_manifest *m, struct entry_na
 
 // ---- which entry of index.json --------------------------------------------------------------------------------------
 
-static struct entry_name name_of(const struct st_descriptor *d)
+static struct st_sv name_of(const struct st_descriptor *d)
 {
-    return (struct entry_name){d->image_name.len ? d->image_name : d->ref_name, d->ref_name};
+    return d->image_name.len ? d->image_name : d->ref_name;
 }
 
 // "@N": entry N of index.json.
@@ -155,7 +148,7 @@ static int no_such_image(struct oci *o, const struct st_manifest *index, struct 
     struct st_names names = {0};
     const struct st_descriptor *d = index->manifests.at;
     for (size_t i = 0; i < index->manifests.n; i++)
-        st_names_add(&names, name_of(&d[i]).name.len ? name_of(&d[i]).name : d[i].digest);
+        st_names_add(&names, name_of(&d[i]).len ? name_of(&d[i]) : d[i].digest);
     if (index->manifests.n == 0)
         return st_err_set(err, ST_E_INPUT, "there is no image in index.json");
     return st_err_set(err, ST_E_INPUT, "no image '" ST_SV_FMT "'; there are: %s", ST_SV_ARG(o->r->how->tag),
@@ -171,8 +164,8 @@ static int one_name(struct oci *o, const struct st_manifest *index, struct st_er
     for (size_t i = 0; i < index->manifests.n; i++) {
         if (!entry_wanted(o->r->how->tag, &d[i], i) || is_attestation(&d[i]))
             continue;
-        struct st_sv name = name_of(&d[i]).name;
-        if (first && !st_sv_eq(first->digest, d[i].digest) && !st_sv_eq(name_of(first).name, name))
+        struct st_sv name = name_of(&d[i]);
+        if (first && !st_sv_eq(first->digest, d[i].digest) && !st_sv_eq(name_of(first), name))
             differ = true;
         first = first ? first : &d[i];
         st_names_add(&names, name.len ? name : d[i].digest);
@@ -370,7 +363,7 @@ static int set_tags(struct oci *o, const struct st_manifest *index, const struct
     const struct st_descriptor *d = index->manifests.at;
     for (size_t i = 0; i < index->manifests.n; i++) {
         // Names of this very image: its own entry, entries of the same digest, and the entry of the index it came from.
-        struct st_sv name = name_of(&d[i]).name;
+        struct st_sv name = name_of(&d[i]);
         if (name.len == 0 || !(st_sv_eq(d[i].digest, c->desc.digest) || st_sv_eq(name, c->name)))
             continue;
         bool have = false;
