@@ -232,7 +232,7 @@ int st_json_next(struct st_json *j, struct st_json_tok *tok, struct st_err *err)
     case FIRST_KEY:
         if (c == '}')
             return close_level(j, tok);
-        // fall through
+        __attribute__((fallthrough));
     case KEY:
         if (c != '"')
             return bad(j, j->pos, err);

@@ -13,7 +13,7 @@ struct raw {
 enum { TABLE, JSON };
 static const struct st_choice formats[] = {{"table", TABLE}, {"json", JSON}, {NULL}};
 static const struct st_choice sorts[] = {
-    {"index", ST_SORT_INDEX}, {"size", ST_SORT_SIZE}, {"file-count", ST_SORT_FILE_COUNT}, {NULL}};
+    {"index", ST_SORT_INDEX}, {"size", ST_SORT_SIZE}, {"file-count", ST_SORT_FILES}, {NULL}};
 
 // Rows of both verbs; --sort-by comes last and is left out of inspect's count.
 static const struct st_opt options[] = {
@@ -45,7 +45,7 @@ static int resolve(const struct st_call *call, const char *verb, struct st_image
     ret->quiet = r->quiet;
     ret->offline = r->offline;
     ret->json = r->format == JSON;
-    ret->sort = r->sort;
+    ret->sort = (enum st_layer_sort)r->sort;
     ret->out = call->out;
     return 0;
 }

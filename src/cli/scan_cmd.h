@@ -6,8 +6,8 @@
 #include "cli/option.h"
 #include "cli/progress.h"
 #include "cli/verb.h"
-
-enum st_verify { ST_VERIFY_NONE, ST_VERIFY_BLOB, ST_VERIFY_FULL };
+#include "image/inspect.h"
+#include "scan/scan.h"
 
 #define ST_MEMORY_MIN (16ull << 20)
 #define ST_MEMORY_DEFAULT "64Mi"
@@ -62,7 +62,7 @@ struct st_image_options {
     uint64_t memory;
     enum st_progress_mode progress;
     bool quiet, offline, json;
-    enum { ST_SORT_INDEX, ST_SORT_SIZE, ST_SORT_FILE_COUNT } sort; // st_image_layers
+    enum st_layer_sort sort; // st_image_layers
     struct st_out *out;
 };
 int st_image_inspect(const struct st_image_options *o, struct st_err *err);

@@ -176,7 +176,7 @@ void st_scan_forget(struct st_scan *s)
 
 // ---- index: which image it is ---------------------------------------------------------------------------------------
 
-static void put_resolve(struct st_wire_out *o, const struct st_scan_options *opt)
+static void put_resolve(struct st_wire_out *o, const struct st_scan_request *opt)
 {
     struct st_platform host = st_platform_host();
     st_wire_put_u64(o, opt->pin);
@@ -471,7 +471,7 @@ static int merge(struct st_scan *s, struct st_err *err)
 // ---- the whole
 // ----------------------------------------------------------------------------------------------------------
 
-static int begin(const struct st_scan_options *opt, struct st_scan **ret, struct st_err *err)
+static int begin(const struct st_scan_request *opt, struct st_scan **ret, struct st_err *err)
 {
     if (opt->memory < ST_SCAN_MEMORY_MIN)
         return st_err_set(err, ST_E_USAGE, "--memory must be at least 16Mi");
@@ -506,7 +506,7 @@ static int run(struct st_scan *s, struct st_err *err)
     return 0;
 }
 
-int st_scan_run(const struct st_scan_options *opt, struct st_scan **ret, struct st_err *err)
+int st_scan_run(const struct st_scan_request *opt, struct st_scan **ret, struct st_err *err)
 {
     struct st_scan *s = NULL;
     if (begin(opt, &s, err) || run(s, err)) {
@@ -537,7 +537,7 @@ void st_scan_free(struct st_scan *s)
     free(s);
 }
 
-int st_scan_resolve(const struct st_scan_options *opt, struct st_arena *a, struct st_image *ret, struct st_err *err)
+int st_scan_resolve(const struct st_scan_request *opt, struct st_arena *a, struct st_image *ret, struct st_err *err)
 {
     struct st_scan *s = NULL;
     int rc = begin(opt, &s, err);
@@ -575,7 +575,7 @@ const struct st_inventory *st_scan_inventory(const struct st_scan *s)
     return st_merge_inventory(s->merge);
 }
 
-const struct st_image *st_scan_image(const struct st_scan *s)
+const struct st_image *st_scan_image_of(const struct st_scan *s)
 {
     return &s->image;
 }

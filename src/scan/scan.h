@@ -21,7 +21,7 @@ struct st_scan_observer {
     void (*warn)(void *ctx, const char *text);
 };
 
-struct st_scan_options {
+struct st_scan_request {
     const char *name; // as the user wrote it
     struct st_opened *opened;
     enum st_image_pin pin;
@@ -60,10 +60,10 @@ struct st_scan_profile {
 
 struct st_scan; // result
 // 0: inventory ready. -1: nothing to write. With keep_going, failed layers are left out and st_scan_failed tells.
-int st_scan_run(const struct st_scan_options *opt, struct st_scan **ret, struct st_err *err);
+int st_scan_run(const struct st_scan_request *opt, struct st_scan **ret, struct st_err *err);
 void st_scan_free(struct st_scan *s); // NULL allowed
 const struct st_inventory *st_scan_inventory(const struct st_scan *s);
-const struct st_image *st_scan_image(const struct st_scan *s);
+const struct st_image *st_scan_image_of(const struct st_scan *s);
 const struct st_scan_layer *st_scan_layers(const struct st_scan *s); // subject.n_layers
 const struct st_scan_profile *st_scan_profile(const struct st_scan *s);
 size_t st_scan_failed(const struct st_scan *s); // layers
@@ -71,7 +71,7 @@ size_t st_scan_failed(const struct st_scan *s); // layers
 void st_scan_forget(struct st_scan *s);
 
 // Resolve only: the image without its layers' contents (image inspect).
-int st_scan_resolve(const struct st_scan_options *opt, struct st_arena *a, struct st_image *ret, struct st_err *err);
+int st_scan_resolve(const struct st_scan_request *opt, struct st_arena *a, struct st_image *ret, struct st_err *err);
 // What the sandbox is on this machine.
 int st_scan_sandbox(struct st_sandbox_report *ret, struct st_err *err);
 

@@ -18,7 +18,7 @@
 #define ST_SCAN_TICK_MS 200
 
 struct st_scan {
-    const struct st_scan_options *opt; // valid during st_scan_run
+    const struct st_scan_request *opt; // valid during st_scan_run
     struct st_mem mem;
     int spill_fd;
     struct st_arena arena;
