@@ -2,6 +2,8 @@
 
 #include "base/ckd.h"
 
+#include <stdio.h>
+
 enum kind {
     TEXT,     // required text, "" when there is none
     OPT,      // text, left out when there is none
@@ -14,7 +16,7 @@ enum kind {
     PROVIDES,
     POM,   // java: the coordinates once more
     PLACE, // java: path of the archive, with the archives around it
-    OBJECT // composer: {type, url, reference} from three facts; key is their prefix
+    OBJECT // composer: {type, url, reference} from the facts "sourceType" ..., or what `reference` says for the source
 };
 
 // Where a value comes from: "@name" is a field of the package, "?name" a purl qualifier, anything else a fact of
@@ -127,12 +129,19 @@ static const struct field composer[] = {
     {"homepage", OPT, NULL},      {"time", OPT, NULL},           {0},
 };
 static const struct field conda[] = {
-    {"name", TEXT, "@name"},      {"version", TEXT, "@version"},
-    {"build", TEXT, "?build"},    {"build_number", NUM, "buildNumber"},
-    {"channel", OPT, "?channel"}, {"subdir", OPT, "?subdir"},
-    {"md5", OPT, NULL},           {"sha256", OPT, NULL},
-    {"size", OPT_NUM, NULL},      {"fn", OPT, NULL},
-    {"url", OPT, NULL},           {0},
+    {"name", TEXT, "@name"},
+    {"version", TEXT, "@version"},
+    {"build", TEXT, "?build"},
+    {"build_number", NUM, NULL},
+    {"channel", OPT, "?channel"},
+    {"subdir", OPT, "?subdir"},
+    {"noarch", OPT, NULL},
+    {"md5", OPT, NULL},
+    {"sha256", OPT, NULL},
+    {"size", OPT_NUM, NULL},
+    {"fn", OPT, NULL},
+    {"url", OPT, NULL},
+    {0},
 };
 static const struct field binary[] = {{"matches", LIST, NULL}, {0}};
 
@@ -257,12 +266,11 @@ static void put_reference(struct st_json_out *w, const struct field *f, const st
     st_json_key(w, f->json);
     st_json_open(w, '{');
     for (size_t i = 0; i < ST_LEN(parts); i++) {
-        struct st_sv value = ST_SV_NULL, prefix = st_sv_of(f->from), suffix = st_sv_of(parts[i].suffix);
-        for (size_t k = 0; k < pkg->meta.n; k++) {
-            struct st_sv key = pkg->meta.at[k].key;
-            if (key.len == prefix.len + suffix.len && st_sv_starts(key, prefix) && st_sv_ends(key, suffix))
-                value = pkg->meta.at[k].value;
-        }
+        char key[32];
+        int n = snprintf(key, sizeof key, "%s%s", f->from, parts[i].suffix);
+        struct st_sv value = look_up(pkg->meta, st_sv_mem(key, (size_t)n));
+        if (value.len == 0 && strcmp(key, "sourceReference") == 0)
+            value = look_up(pkg->meta, ST_SV("reference"));
         st_json_kv(w, parts[i].json, value);
     }
     st_json_close(w, '}');
