@@ -77,11 +77,14 @@ static void tell_begin(void *ctx, size_t layers, uint64_t bytes)
     st_progress_begin(&s->progress, s->mode, 2, (unsigned)layers, bytes);
 }
 
-static void tell_layer(void *ctx, size_t layer, uint64_t done, uint64_t size)
+static void tell_layer(void *ctx, size_t layer, struct st_sv digest, uint64_t size)
 {
-    struct source *s = ctx;
-    st_progress_layer(&s->progress, (unsigned)layer, ST_SV(""), size);
-    st_progress_bytes(&s->progress, (unsigned)layer, done);
+    st_progress_layer(&((struct source *)ctx)->progress, (unsigned)layer, digest, size);
+}
+
+static void tell_bytes(void *ctx, size_t layer, uint64_t done)
+{
+    st_progress_bytes(&((struct source *)ctx)->progress, (unsigned)layer, done);
 }
 
 static void tell_done(void *ctx, size_t layer, bool cached)
@@ -108,11 +111,14 @@ static int source_open(struct source *s, const char *image, const char *platform
     st_arena_init(&s->arena, &s->mem);
     if (st_reference_parse(st_sv_of(image), st_reference_exists, NULL, &s->arena, &s->ref, err))
         return -1;
+    // A bare name could have been a registry's; one that starts with '/' or '.' could not.
     if (s->ref.by_rule && !s->quiet)
-        st_cli_note("%s is a path (registry:%s would be the reference)", image, image);
+        st_cli_note(image[0] == '/' || image[0] == '.' ? "%s is read as a path"
+                                                       : "%s is read as a path (registry:%s would be the reference)",
+                    image, image);
     if (st_source_open(&s->ref, offline, &s->opened, err))
         return -1;
-    s->observer = (struct st_scan_observer){s, tell_begin, tell_layer, tell_done, tell_end, tell_warn};
+    s->observer = (struct st_scan_observer){s, tell_begin, tell_layer, tell_bytes, tell_done, tell_end, tell_warn};
     struct st_scan_request *q = &s->request;
     q->name = image;
     q->opened = &s->opened;

@@ -212,11 +212,29 @@ int st_job_layer(struct st_proto_msg *m, struct st_layer_watch *watch, struct st
 
 // ---- an archive that cannot be read twice ---------------------------------------------------------------------------
 
+struct streaming {
+    struct st_mem mem;
+    struct st_tar *tar;
+    struct st_sv head; // first run of the member in hand
+    struct st_members *members;
+    struct st_arena arena;
+    struct st_layer_watch *watch;
+    const struct st_stream *raw; // borrowed: the outer archive as stored
+    bool want_digests;
+    uint64_t fragments;
+    struct failed {
+        struct failed *next;
+        uint64_t ordinal;
+        struct st_err err;
+    } * failed; // layers that could not be read: they matter only when the image that is asked for has them
+};
+
 // The data of the outer archive's current member as a stream.
 struct member_stream {
     struct st_stream s;
     struct st_mem *mem;
-    struct st_tar *tar; // borrowed
+    struct st_tar *tar;         // borrowed
+    const struct streaming *of; // borrowed
 };
 
 static int member_fill(struct st_stream *s, struct st_err *err)
@@ -226,6 +244,7 @@ static int member_fill(struct st_stream *s, struct st_err *err)
     int rc = st_tar_data(m->tar, &run, err);
     if (rc <= 0)
         return rc;
+    atomic_store_explicit(&m->of->watch->archive, st_stream_pos(m->of->raw), memory_order_relaxed);
     s->cur = (const unsigned char *)run.ptr;
     s->end = s->cur + run.len;
     s->end_pos += run.len;
@@ -240,22 +259,6 @@ static void member_free(struct st_stream *s)
 
 static const struct st_stream_ops member_ops = {member_fill, NULL, member_free};
 
-struct streaming {
-    struct st_mem mem;
-    struct st_tar *tar;
-    struct st_sv head; // first run of the member in hand
-    struct st_members *members;
-    struct st_arena arena;
-    struct st_layer_watch *watch;
-    bool want_digests;
-    uint64_t fragments;
-    struct failed {
-        struct failed *next;
-        uint64_t ordinal;
-        struct st_err err;
-    } * failed; // layers that could not be read: they matter only when the image that is asked for has them
-};
-
 static int open_member(void *ctx, struct st_stream **ret, struct st_err *err)
 {
     struct streaming *s = ctx;
@@ -265,6 +268,7 @@ static int open_member(void *ctx, struct st_stream **ret, struct st_err *err)
     m->s.ops = &member_ops;
     m->mem = &s->mem;
     m->tar = s->tar;
+    m->of = s;
     m->s.cur = (const unsigned char *)s->head.ptr;
     m->s.end = m->s.cur + s->head.len;
     m->s.end_pos = s->head.len;
@@ -392,6 +396,7 @@ int st_job_stream(struct st_proto_msg *m, struct st_layer_watch *watch, uint64_t
     s.members = st_members_new(&s.mem, err);
     struct st_stream *raw = s.members ? st_stream_pipe(&s.mem, m->fds[1], err) : NULL;
     enum st_codec codec;
+    s.raw = raw;
     struct st_stream *in = raw ? st_stream_detect(&s.mem, raw, &codec, err) : NULL;
     if (in)
         in = st_stream_limit(&s.mem, in, raw, ST_LAYER_BYTES_MAX, ST_LAYER_RATIO_MAX, err);

@@ -21,6 +21,7 @@
 // A page shared with the parent: how far the scan is, and which file a parser has in hand when the process dies.
 struct st_layer_watch {
     _Atomic uint64_t stored, bytes, entries; // read of the blob, of the tar stream, tar entries
+    _Atomic uint64_t archive;                // STREAM: read of the outer archive
     _Atomic uint64_t used, peak, spilled;    // memory budget
     _Atomic uint32_t parsing;                // 1 while a cataloger runs
     uint32_t path_len;

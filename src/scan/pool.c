@@ -219,6 +219,10 @@ static int begin_task(struct pool *p, struct worker *w, struct task *t, struct s
     w->since = st_scan_now_ms();
     p->busy++;
     t->alone |= t->solo;
+    const struct st_scan_observer *o = p->s->opt->observer;
+    const struct st_subject_layer *l = &p->s->image.subject.layers[t->layer];
+    if (o && o->layer_begin)
+        o->layer_begin(o->ctx, t->layer, l->digest.len ? l->digest : l->diff_id, t->size);
     return send_job(p, w, t, err);
 }
 
@@ -438,9 +442,8 @@ static void tell(struct pool *p)
         if (!w->task)
             continue;
         layer = w->task->layer;
-        if (o && o->layer)
-            o->layer(o->ctx, w->task->layer, atomic_load_explicit(&w->a.watch->stored, memory_order_relaxed),
-                     w->task->size);
+        if (o && o->layer_bytes)
+            o->layer_bytes(o->ctx, w->task->layer, atomic_load_explicit(&w->a.watch->stored, memory_order_relaxed));
     }
     st_scan_sample(p->s, "layers", layer, pids, n);
 }

@@ -247,8 +247,8 @@ static int converse(struct st_scan *s, struct st_analyzer *a, struct st_buf *b, 
         if (st_scan_check_time(s, err))
             return -1;
         if (k <= 0) {
-            if (ob && ob->layer && s->opt->opened->kind == ST_OPENED_STREAM)
-                ob->layer(ob->ctx, s->n_passed ? s->n_passed - 1 : 0, atomic_load(&a->watch->stored), 0);
+            if (ob && ob->layer_bytes && s->opt->opened->kind == ST_OPENED_STREAM)
+                ob->layer_bytes(ob->ctx, 0, atomic_load(&a->watch->archive));
             st_scan_sample(s, "layers", SIZE_MAX, &a->pid, 1);
             continue;
         }
@@ -328,8 +328,15 @@ static int index_image(struct st_scan *s, struct st_err *err)
     ST_AUTO_CLOSE int spill = s->opt->spill_dir ? st_fd_temp(s->opt->spill_dir, NULL) : -1;
     int rc = out >= 0 ? send_index(s, &a, &b, out, spill, err)
                       : st_err_set(err, ST_E_SPILL, "no directory for temporary files is writable; set TMPDIR");
+    const struct st_scan_observer *ob = s->opt->opened->kind == ST_OPENED_STREAM ? s->opt->observer : NULL;
+    if (ob && ob->begin)
+        ob->begin(ob->ctx, 1, s->opt->opened->size);
+    if (ob && ob->layer_begin) // the archive as a whole
+        ob->layer_begin(ob->ctx, 0, ST_SV(""), s->opt->opened->size);
     if (rc == 0)
         rc = converse(s, &a, &b, err);
+    if (ob && ob->end)
+        ob->end(ob->ctx);
     if (rc == 0) {
         st_scan_sample(s, "index", SIZE_MAX, &a.pid, 1);
         rc = read_image(s, out, err);
@@ -431,12 +438,13 @@ static int read_layers(struct st_scan *s, struct st_err *err)
         s->fragments[i] = -1;
     open_stores(s);
     const struct st_scan_observer *ob = s->opt->observer;
-    if (ob && ob->begin)
+    bool stream = s->opt->opened->kind == ST_OPENED_STREAM; // all is read already
+    if (ob && ob->begin && !stream)
         ob->begin(ob->ctx, s->n_layers, s->image.subject.size);
     if (sort_layers(s, todo, &n, err))
         return -1;
     int rc = st_pool_run(s, todo, n, err);
-    if (ob && ob->end)
+    if (ob && ob->end && !stream)
         ob->end(ob->ctx);
     if (rc)
         return -1;

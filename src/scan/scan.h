@@ -14,8 +14,9 @@ enum st_verify { ST_VERIFY_NONE, ST_VERIFY_BLOB, ST_VERIFY_FULL };
 // Told of the scan's course, from the thread that runs it. Any may be NULL.
 struct st_scan_observer {
     void *ctx;
-    void (*begin)(void *ctx, size_t layers, uint64_t stored_bytes);       // 0 layers: not known yet (a stream)
-    void (*layer)(void *ctx, size_t layer, uint64_t done, uint64_t size); // bytes of the blob so far
+    void (*begin)(void *ctx, size_t layers, uint64_t stored_bytes); // 0 layers: not known yet (a stream)
+    void (*layer_begin)(void *ctx, size_t layer, struct st_sv digest, uint64_t size);
+    void (*layer_bytes)(void *ctx, size_t layer, uint64_t done); // bytes of the blob so far
     void (*layer_done)(void *ctx, size_t layer, bool cached);
     void (*end)(void *ctx);
     void (*warn)(void *ctx, const char *text);
