@@ -68,7 +68,7 @@ static bool next_stanza(struct st_sv all, struct st_sv *rest, struct stanza *s)
     *s = (struct stanza){.start = SIZE_MAX};
     struct st_sv line;
     struct st_sv *last = NULL; // where a continuation line belongs
-    struct st_sv unused;
+    struct st_sv unused = ST_SV_NULL;
     while (st_sv_line(rest, &line)) {
         if (line.len == 0) {
             if (s->lines)

@@ -103,19 +103,34 @@ bool st_glob_match(const char *glob, struct st_sv path)
 
 // ---- keys -------------------------------------------------------------------------------------------
 
-static uint64_t load(const char *p, size_t n)
+static uint64_t load8(const char *p)
 {
-    uint64_t v = 0;
-    memcpy(&v, p, n);
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static uint32_t load4(const char *p)
+{
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
     return v;
 }
 
 // Length and both ends of the text: cheap, and equal texts have equal hashes, which is all that is needed.
 static uint32_t key_hash(enum key_kind kind, struct st_sv s)
 {
-    size_t n = ST_MIN(s.len, (size_t)8);
-    uint64_t head = n == 8 ? load(s.ptr, 8) : n ? load(s.ptr, n) : 0;
-    uint64_t tail = n == 8 ? load(s.ptr + s.len - 8, 8) : 0;
+    uint64_t head = 0, tail = 0;
+    if (s.len >= 8) {
+        head = load8(s.ptr);
+        tail = load8(s.ptr + s.len - 8);
+    } else if (s.len >= 4) {
+        head = load4(s.ptr);
+        tail = load4(s.ptr + s.len - 4);
+    } else if (s.len) {
+        head = (unsigned char)s.ptr[0];
+        tail = (uint64_t)(unsigned char)s.ptr[s.len / 2] << 8 | (unsigned char)s.ptr[s.len - 1];
+    }
     uint64_t h = (head ^ (s.len << 2 | (uint64_t)kind)) * 0x9e3779b97f4a7c15ull;
     h = (h ^ (h >> 29) ^ tail) * 0xbf58476d1ce4e5b9ull;
     return (uint32_t)(h >> 32);

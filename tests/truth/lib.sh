@@ -13,7 +13,7 @@ need() {
     for tool; do
         command -v "$tool" >/dev/null || {
             echo "1..0 # SKIP no $tool"
-            exit 77
+            exit 0
         }
     done
 }
