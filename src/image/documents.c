@@ -1,8 +1,7 @@
 // JSON documents of an image as records. Nothing is checked here but JSON and types; the resolver judges the values.
 #include "base/ckd.h"
+#include "base/sort.h"
 #include "image/image_int.h"
-
-#include <stdlib.h>
 
 #define ELEMENTS_MAX 65536 // of any array in a document
 
@@ -201,7 +200,8 @@ int st_manifest_parse(struct st_sv text, struct st_arena *a, struct st_manifest 
 static int by_key(const void *a, const void *b)
 {
     const struct st_kv *x = a, *y = b;
-    return st_sv_cmp(x->key, y->key);
+    int c = st_sv_cmp(x->key, y->key);
+    return c ? c : st_sv_cmp(x->value, y->value); // a key that comes twice: the same one is kept, however they stood
 }
 
 static int read_labels(struct st_doc *d, const struct st_json_tok *tok, void *into, struct st_err *err)
@@ -222,7 +222,7 @@ static int read_labels(struct st_doc *d, const struct st_json_tok *tok, void *in
     if (rc || l->n == 0)
         return rc;
     struct st_kv *at = l->at;
-    qsort(at, l->n, sizeof *at, by_key);
+    st_sort(at, l->n, sizeof *at, by_key);
     size_t n = 1;
     for (size_t i = 1; i < l->n; i++)
         if (!st_sv_eq(at[i].key, at[n - 1].key))

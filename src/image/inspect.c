@@ -2,9 +2,9 @@
 #include "image/inspect.h"
 #include "base/ckd.h"
 #include "base/json.h"
+#include "base/sort.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #define CREATED_BY_WIDTH 60
 #define DIGEST_WIDTH 19
@@ -116,7 +116,7 @@ static struct place *order(const struct st_inspect *in, struct st_arena *a, stru
             p[i].key = in->counts[i].files + 1; // not counted comes after counted with none
     }
     if (p && n)
-        qsort(p, n, sizeof *p, by_place);
+        st_sort(p, n, sizeof *p, by_place);
     return p;
 }
 
