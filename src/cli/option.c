@@ -277,7 +277,7 @@ int st_opt_parse(const struct st_opt *rows, size_t n_rows, void *target, int arg
     if (n_rows > ST_OPTS_MAX)
         return st_err_set(err, ST_E_INTERNAL, "option table is too long");
     struct walk w = {.ret = ret, .target = target, .argc = argc, .argv = argv};
-    for (int i = 0; i < argc && strcmp(argv[i], "--"); i++) // help works with a broken line, and environment, too
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) // help works on a broken line too
         if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
             ret->help = true;
             return 0;

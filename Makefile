@@ -1,0 +1,67 @@
+# Thin verbs over Meson. `make help` lists them.
+PREFIX ?= /usr/local
+DESTDIR ?=
+SECS ?= 60
+JOBS ?=
+NINJA = ninja $(if $(JOBS),-j$(JOBS))
+SANITIZE = -Db_sanitize=address,undefined -Db_lundef=false
+
+.DEFAULT_GOAL := all
+.PHONY: all demo check check-full bench fuzz fmt lint install deb clean help test-asan test-release
+
+all: build/build.ninja ## build build/stella and its helpers (release)
+	$(NINJA) -C build
+
+build/build.ninja:
+	tools/install-deps build
+	meson setup build -Dbuildtype=release --prefix=$(PREFIX) --libexecdir=libexec
+
+build-asan/build.ninja:
+	meson setup build-asan $(SANITIZE)
+
+demo: ## install what the build needs, build, scan a real image (IMAGE=path: that one)
+	tools/demo
+
+check: ## install what the tests need, run them: with sanitizers, then the release build
+	tools/install-deps build test
+	$(MAKE) test-asan
+	$(MAKE) test-release
+
+test-asan: build-asan/build.ninja
+	$(NINJA) -C build-asan
+	meson test -C build-asan --no-rebuild --print-errorlogs
+
+test-release: all
+	meson test -C build --no-rebuild --print-errorlogs
+
+check-full: check ## check, lint, and the slow tests (ST_FULL=1: truth on the whole corpus)
+	$(MAKE) lint
+	ST_FULL=1 meson test -C build --no-rebuild --print-errorlogs --timeout-multiplier 10
+
+bench: all ## measure against syft, trivy and the floor; prints one table
+	bench/run
+
+fuzz: ## fuzz one parser: make fuzz T=json SECS=60
+	tools/fuzz "$(T)" "$(SECS)"
+
+fmt: ## format all C
+	git ls-files '*.c' '*.h' | xargs clang-format-14 -i
+
+lint: build/build.ninja ## format, headers, banned functions, sizes, cppcheck, clang-tidy, shellcheck
+	tools/install-deps build lint
+	tools/lint
+
+install: all ## install; DESTDIR= PREFIX=
+	meson configure build --prefix=$(PREFIX)
+	DESTDIR=$(abspath $(DESTDIR)) meson install -C build
+
+deb: ## build stella_VERSION_ARCH.deb in build-deb/
+	tools/install-deps build
+	tools/make-deb
+
+clean: ## remove every build directory
+	rm -rf build build-asan build-fuzz build-deb
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r verb what; do \
+		printf '  make %-11s %s\n' "$$verb" "$$what"; done

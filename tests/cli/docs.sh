@@ -1,0 +1,42 @@
+# Manual pages render without a warning; completion files are valid and complete what they should.
+# shellcheck shell=bash disable=SC2154,SC2034,SC2207  # run by tests/cli/run; COMP_* are bash's
+for page in "$docs"/*.1; do
+    name=$(basename "$page")
+    if command -v groff >/dev/null; then
+        groff -man -ww -Tutf8 -z "$page" 2>warnings
+        ok "$name renders without a warning" test ! -s warnings
+    else
+        skip "$name renders" "no groff"
+    fi
+    ok "$name has a name line" grep -q '^stella.* \\- ' "$page"
+done
+on_page() {
+    local option missing=0
+    for option in $("$stella" scan image --help | grep -oE -- '^ {6}--[a-z-]+' | grep -v help); do
+        grep -qF -- "${option//-/\\-}" "$docs/stella-scan.1" || { echo "missing $option"; missing=1; }
+    done
+    return $missing
+}
+ok "every option of scan image is on its page" on_page
+ok "bash completion parses" bash -n "$docs/stella.bash"
+if command -v zsh >/dev/null; then ok "zsh completion parses" zsh -n "$docs/_stella"; else skip "zsh completion" "no zsh"; fi
+if command -v fish >/dev/null; then ok "fish completion parses" fish -n "$docs/stella.fish"; else skip "fish completion" "no fish"; fi
+
+# shellcheck source=/dev/null
+. "$docs/stella.bash"
+compopt() { :; }
+completes() { # expected, words...
+    local want="$1"
+    shift
+    COMP_WORDS=("$@")
+    COMP_CWORD=$(($# - 1))
+    _stella
+    ok "completes '${*}'" test "${COMPREPLY[*]}" = "$want"
+}
+completes "scan scanner" stella s
+completes "image --help" stella scan ""
+completes "list show --help" stella scanner jobs ""
+completes "--format --force" stella scan image --fo
+completes "table cyclonedx-json spdx-json syft-json purls" stella scan image app.tar --format ""
+completes "cyclonedx-json" stella scan image --format c
+completes "" stella scan image app
