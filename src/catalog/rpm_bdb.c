@@ -174,7 +174,7 @@ static int tell_damage(struct bdb *db, uint64_t number, const struct st_err *why
 static int read_pair(struct bdb *db, const struct page *p, uint32_t i, struct st_err *err)
 {
     struct st_err why = {0};
-    struct st_sv key, item, blob;
+    struct st_sv key = ST_SV_NULL, item = ST_SV_NULL, blob = ST_SV_NULL; // for GCC, which does not see that -1 leaves
     uint32_t number = 0;
     if (get_item(db, p, i, &key, &why) || get_item(db, p, i + 1, &item, &why))
         return tell_damage(db, 0, &why, err);

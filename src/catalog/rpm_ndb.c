@@ -21,14 +21,13 @@ static int find_blob(struct st_sv file, uint64_t slots_end, struct slot s, struc
     if (off < slots_end || off > file.len || len > file.len - off || len < BLOB_HEAD + BLOB_TAIL)
         return st_err_set_off(err, ST_E_FORMAT, off, "rpm ndb: blob of %llu bytes is outside of the file",
                               (unsigned long long)len);
-    struct st_sv blob = st_sv_sub(file, (size_t)off, (size_t)len);
-    uint32_t size = st_rpm_le32(blob.ptr + 12);
-    const char *tail = blob.ptr + blob.len - BLOB_TAIL;
-    bool whole = st_sv_starts(blob, ST_SV("BlbS")) && st_rpm_le32(blob.ptr + 4) == s.number &&
+    const char *blob = file.ptr + off, *tail = blob + len - BLOB_TAIL;
+    uint32_t size = st_rpm_le32(blob + 12);
+    bool whole = memcmp(blob, "BlbS", 4) == 0 && st_rpm_le32(blob + 4) == s.number &&
                  memcmp(tail + 8, "BlbE", 4) == 0 && st_rpm_le32(tail + 4) == size;
     if (!whole || (BLOB_HEAD + (uint64_t)size + BLOB_TAIL + BLOCK - 1) / BLOCK != s.blocks)
         return st_err_set_off(err, ST_E_FORMAT, off, "rpm ndb: bad blob");
-    *ret = st_sv_sub(blob, BLOB_HEAD, size);
+    *ret = st_sv_mem(blob + BLOB_HEAD, size);
     return 0;
 }
 

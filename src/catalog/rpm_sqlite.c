@@ -302,7 +302,13 @@ static int walk_table(struct walk *w, struct st_err *err)
     int rc = sqlite3_exec(w->db, "PRAGMA cache_size=-128", NULL, NULL, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_prepare_v2(w->db, "SELECT rowid FROM main.Packages NOT INDEXED ORDER BY rowid", -1, &rows, NULL);
-    int ret = rc == SQLITE_OK ? read_rows(w, rows, err) : fail(rc, "table Packages", err);
+    int ret;
+    if (rc == SQLITE_OK)
+        ret = read_rows(w, rows, err);
+    else if (rc == SQLITE_ERROR)
+        ret = st_err_set(err, ST_E_FORMAT, "SQLite: no table Packages");
+    else
+        ret = fail(rc, "table Packages", err);
     sqlite3_finalize(rows);
     sqlite3_blob_close(w->handle);
     return ret;
