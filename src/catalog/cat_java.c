@@ -57,6 +57,7 @@ struct java {
     struct archive stack[JAVA_DEPTH_MAX];
 
     // the archive that is being identified
+    struct st_sv path;
     struct st_java_name name;
     struct st_manifest manifest;
     struct coordinate *poms;
@@ -371,29 +372,79 @@ static size_t bundle_licenses(struct st_sv s, struct st_sv *ret, size_t max)
     return n;
 }
 
-// Group out of a dotted name that ends in ".<name>".
+// Group out of a dotted name that ends in ".<name>". bnd makes these names of group and artifact, and leaves the
+// artifact out when the group ends in it: "org.objenesis" is the group of objenesis.
 static struct st_sv group_before(struct st_sv dotted, struct st_sv name)
 {
-    if (dotted.len > name.len + 1 && st_sv_ends(dotted, name) && dotted.ptr[dotted.len - name.len - 1] == '.' &&
-        st_java_is_id(dotted))
-        return st_sv_sub(dotted, 0, dotted.len - name.len - 1);
+    if (dotted.len <= name.len + 1 || !st_sv_ends(dotted, name) || dotted.ptr[dotted.len - name.len - 1] != '.' ||
+        !st_java_is_id(dotted))
+        return ST_SV("");
+    struct st_sv before = st_sv_sub(dotted, 0, dotted.len - name.len - 1);
+    size_t first = st_sv_find(before, '.');
+    if (first == ST_SV_NPOS)
+        return dotted;
+    return first != st_sv_rfind(before, '.') ? before : ST_SV("");
+}
+
+// Local repositories: ".../repository/org/slf4j/slf4j-api/1.7.36/slf4j-api-1.7.36.jar".
+static struct st_sv group_of_path(struct st_sv path, struct st_sv name, struct st_sv version, struct st_arena *a,
+                                  struct st_err *err)
+{
+    static const struct st_sv roots[] = {ST_SV_INIT("repository/"), ST_SV_INIT("maven-repo/")};
+    struct st_sv dir = st_sv_dirname(path), above = st_sv_dirname(dir), group = st_sv_dirname(above);
+    if (!version.len || !st_sv_eq(st_sv_basename(dir), version) || !st_sv_eq(st_sv_basename(above), name))
+        return ST_SV("");
+    for (size_t i = 0; i < ST_LEN(roots); i++) {
+        size_t at = st_sv_search(group, roots[i]);
+        if (at == ST_SV_NPOS || (at && group.ptr[at - 1] != '/'))
+            continue;
+        struct st_sv parts = st_sv_from(group, at + roots[i].len), dotted;
+        if (st_arena_dup(a, parts, &dotted, err))
+            return ST_SV_NULL;
+        for (size_t k = 0; k < dotted.len; k++)
+            if (dotted.ptr[k] == '/')
+                ((char *)dotted.ptr)[k] = '.';
+        return dotted;
+    }
     return ST_SV("");
 }
 
-static struct st_sv guess_group(const struct java *j, struct st_sv name, struct st_sv *ret_source)
+// "org.apache" is a vendor and no group; groups have three parts or more, or the artifact's name.
+static bool vendor_is_group(struct st_sv vendor, struct st_sv name)
+{
+    size_t first = st_sv_find(vendor, '.'), last = st_sv_rfind(vendor, '.');
+    return st_java_is_id(vendor) && (first != last || st_sv_eq(vendor, name));
+}
+
+// pkg->ns by what the file says, and in which of its words.
+static int guess_group(struct java *j, struct st_package *pkg, struct st_sv *ret_source, struct st_err *err)
 {
     const struct st_manifest *m = &j->manifest;
-    struct st_sv g = m->at[ST_MF_GROUP_ID], vendor = m->at[ST_MF_IMPL_VENDOR_ID];
-    *ret_source = ST_SV("manifest");
-    if (st_java_is_id(g))
-        return g;
-    if (st_java_is_id(vendor) && (st_sv_find(vendor, '.') != ST_SV_NPOS || st_sv_eq(vendor, name)))
-        return vendor;
-    if ((g = group_before(bundle_name(m), name)).len || (g = group_before(m->at[ST_MF_MODULE_NAME], name)).len)
-        return g;
-    g = st_java_known_group(name);
-    *ret_source = g.len ? ST_SV("known") : ST_SV("artifactId");
-    return g.len ? g : name;
+    struct st_sv vendor = m->at[ST_MF_IMPL_VENDOR_ID], by_path, bundle, module;
+    by_path = group_of_path(j->path, pkg->name, pkg->version, &j->arena, err);
+    if (!by_path.ptr)
+        return -1;
+    bundle = group_before(bundle_name(m), pkg->name);
+    module = group_before(m->at[ST_MF_MODULE_NAME], pkg->name);
+    const struct {
+        struct st_sv group;
+        struct st_sv source;
+    } order[] = {
+        {m->at[ST_MF_GROUP_ID], ST_SV("manifest")},
+        {by_path, ST_SV("path")},
+        {vendor_is_group(vendor, pkg->name) ? vendor : ST_SV(""), ST_SV("manifest")},
+        {st_java_known_group(pkg->name), ST_SV("known")},
+        {bundle, ST_SV("manifest")},
+        {module, ST_SV("manifest")},
+        {pkg->name, ST_SV("artifactId")},
+    };
+    for (size_t i = 0; i < ST_LEN(order); i++)
+        if (st_java_is_id(order[i].group)) {
+            pkg->ns = order[i].group;
+            *ret_source = order[i].source;
+            break;
+        }
+    return 0;
 }
 
 static int emit(struct java *j, struct st_package *pkg, struct st_sv inner, struct st_err *err)
@@ -403,6 +454,28 @@ static int emit(struct java *j, struct st_package *pkg, struct st_sv inner, stru
     pkg->type = ST_PKG_MAVEN;
     pkg->inner = st_buf_sv(&j->inner);
     return j->p->emit->package(j->p->emit->ctx, pkg, err);
+}
+
+// Name and version of an archive that no coordinate names; false when it says too little. *ret_classifier is kept when
+// nothing stands behind the version.
+static bool own_name(const struct java *j, struct st_package *pkg, struct st_sv *ret_classifier)
+{
+    const struct st_manifest *m = &j->manifest;
+    struct st_sv mv = manifest_version(m), stem = j->name.stem, rest;
+    bool plugin = st_java_is_id(m->at[ST_MF_SHORT_NAME]) && m->at[ST_MF_PLUGIN_VERSION].len;
+    bool titled = m->at[ST_MF_IMPL_TITLE].len || m->at[ST_MF_BUNDLE_NAME].len || m->at[ST_MF_SPEC_TITLE].len ||
+                  m->at[ST_MF_MODULE_NAME].len;
+    pkg->name = plugin ? m->at[ST_MF_SHORT_NAME] : j->name.name;
+    bool vague = st_sv_ends(j->name.version, ST_SV(".x")) || !st_java_is_version(j->name.version);
+    pkg->version = plugin || vague ? mv : j->name.version;
+    if (!plugin && mv.len && stem.len > mv.len + 1 && st_sv_ends(stem, mv) && stem.ptr[stem.len - mv.len - 1] == '-') {
+        pkg->name = st_sv_sub(stem, 0, stem.len - mv.len - 1); // "log4j-1.2-1.2.17" of version 1.2.17
+        pkg->version = mv;
+    } else if (continues(j->name.version, mv, &rest) && rest.len) { // "x-1.0-linux" of version 1.0
+        pkg->version = mv;
+        *ret_classifier = st_sv_from(rest, 1);
+    }
+    return st_java_is_id(pkg->name) && (pkg->version.len || titled);
 }
 
 // The archive itself. c: its coordinate, or NULL.
@@ -418,19 +491,10 @@ static int emit_archive(struct java *j, const struct coordinate *c, struct st_sv
         pkg.version = c->version;
         pkg.licenses = (struct st_svs){c->licenses, c->n_licenses};
     } else {
-        struct st_sv mv = manifest_version(m), rest;
-        bool plugin = st_java_is_id(m->at[ST_MF_SHORT_NAME]) && m->at[ST_MF_PLUGIN_VERSION].len;
-        bool titled = m->at[ST_MF_IMPL_TITLE].len || m->at[ST_MF_BUNDLE_NAME].len || m->at[ST_MF_SPEC_TITLE].len ||
-                      m->at[ST_MF_MODULE_NAME].len;
-        pkg.name = plugin ? m->at[ST_MF_SHORT_NAME] : j->name.name;
-        pkg.version = plugin || !st_java_is_version(j->name.version) ? mv : j->name.version;
-        if (continues(j->name.version, mv, &rest) && rest.len) { // "1.0-linux" of version 1.0
-            pkg.version = mv;
-            classifier = st_sv_from(rest, 1);
-        }
-        if (!st_java_is_id(pkg.name) || (!pkg.version.len && !titled))
+        if (!own_name(j, &pkg, &classifier))
             return 0;
-        pkg.ns = guess_group(j, pkg.name, &source);
+        if (guess_group(j, &pkg, &source, err))
+            return -1;
     }
     if (pkg.licenses.n == 0) {
         struct st_sv text = m->at[ST_MF_BUNDLE_LICENSE].len ? m->at[ST_MF_BUNDLE_LICENSE] : m->at[ST_MF_PLUGIN_LICENSE];
@@ -460,6 +524,7 @@ static int emit_coordinate(struct java *j, const struct coordinate *c, struct st
 static int identify(struct java *j, struct st_sv path, struct st_err *err)
 {
     st_arena_reset(&j->arena);
+    j->path = path;
     j->name = st_java_name(path);
     j->manifest = (struct st_manifest){.present = false};
     j->poms = NULL;

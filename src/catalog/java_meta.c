@@ -311,7 +311,7 @@ bool st_java_is_id(struct st_sv s)
 bool st_java_is_version(struct st_sv s)
 {
     for (size_t i = 0; i < s.len; i++)
-        if (s.ptr[i] <= ' ' || s.ptr[i] == 127 || memchr("\"'$/\\<>{}@", s.ptr[i], 10))
+        if (s.ptr[i] <= ' ' || s.ptr[i] == 127 || strchr("\"'$/\\<>{}@?*", s.ptr[i]))
             return false;
     return s.len > 0;
 }
@@ -426,7 +426,12 @@ struct st_sv st_java_known_group(struct st_sv artifact)
         {ST_SV_INIT("kotlin-stdlib-common"), ST_SV_INIT("org.jetbrains.kotlin")},
         {ST_SV_INIT("kotlin-stdlib-jdk7"), ST_SV_INIT("org.jetbrains.kotlin")},
         {ST_SV_INIT("kotlin-stdlib-jdk8"), ST_SV_INIT("org.jetbrains.kotlin")},
-        {ST_SV_INIT("lucene-analyzers-common"), ST_SV_INIT("org.apache.lucene")},
+        {ST_SV_INIT("derbyLocale_*"), ST_SV_INIT("org.apache.derby")},
+        {ST_SV_INIT("derbyclient"), ST_SV_INIT("org.apache.derby")},
+        {ST_SV_INIT("derbynet"), ST_SV_INIT("org.apache.derby")},
+        {ST_SV_INIT("derbytools"), ST_SV_INIT("org.apache.derby")},
+        {ST_SV_INIT("lucene-analysis-*"), ST_SV_INIT("org.apache.lucene")},
+        {ST_SV_INIT("lucene-analyzers-*"), ST_SV_INIT("org.apache.lucene")},
         {ST_SV_INIT("lucene-core"), ST_SV_INIT("org.apache.lucene")},
         {ST_SV_INIT("lucene-queryparser"), ST_SV_INIT("org.apache.lucene")},
         {ST_SV_INIT("micrometer-core"), ST_SV_INIT("io.micrometer")},
@@ -437,8 +442,11 @@ struct st_sv st_java_known_group(struct st_sv artifact)
         {ST_SV_INIT("tomcat-embed-el"), ST_SV_INIT("org.apache.tomcat.embed")},
         {ST_SV_INIT("tomcat-embed-websocket"), ST_SV_INIT("org.apache.tomcat.embed")},
     };
-    for (size_t i = 0; i < ST_LEN(rows); i++)
-        if (st_sv_eq(artifact, rows[i].artifact))
+    for (size_t i = 0; i < ST_LEN(rows); i++) {
+        struct st_sv prefix = st_sv_sub(rows[i].artifact, 0, rows[i].artifact.len - 1);
+        if (st_sv_ends(rows[i].artifact, ST_SV("*")) ? st_sv_starts(artifact, prefix)
+                                                     : st_sv_eq(artifact, rows[i].artifact))
             return rows[i].group;
+    }
     return ST_SV("");
 }
