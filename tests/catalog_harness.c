@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 // The contract is checked in every build, also where assert() is off.
 #define MUST(cond)                                                                      \
@@ -235,8 +236,12 @@ static int parse_spans(struct harness *h, const struct st_cataloger *c, struct s
     for (size_t i = 0; i < n; i++)
         spans[i].data.ptr = copy(spans[i].data);
     struct st_view view = {.size = size, .spans = spans, .n = n};
-    struct st_parse p = {
-        .path = {own_path, path.len}, .mode = 0644, .size = size, .arena = &arena, .mem = h->mem, .emit = &emit};
+    struct st_parse p = {.path = {own_path, path.len},
+                         .mode = c->need == ST_NEED_NAME ? S_IFDIR | 0755 : 0644,
+                         .size = size,
+                         .arena = &arena,
+                         .mem = h->mem,
+                         .emit = &emit};
     unsigned long before = h->emits;
     int rc = c->parse(&p, &view, err);
     MUST(rc == 0 || rc == -1 || (rc == ST_PARSE_AGAIN && c->need == ST_NEED_SPARSE && h->emits == before));

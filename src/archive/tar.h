@@ -15,10 +15,11 @@ struct st_tar_entry {
     struct st_sv path;
     struct st_sv link; // hard link: normalised as path; symbolic link: target as stored
     enum st_tar_type type;
-    uint32_t mode;   // permission bits
-    uint64_t size;   // bytes that st_tar_data hands out (holes of sparse files included); 0 unless FILE
-    uint64_t index;  // ordinal of the entry, from 0
-    uint64_t offset; // of its (first) header in the stream
+    uint32_t mode;      // permission bits
+    uint64_t size;      // bytes that st_tar_data hands out (holes of sparse files included); 0 unless FILE
+    uint64_t index;     // ordinal of the entry, from 0
+    uint64_t offset;    // of its (first) header in the stream
+    struct st_sv error; // of a directory read as a stream (src/image/rootfs.h): why its bytes are not here
 };
 
 #define ST_TAR_NAME_MAX (64 * 1024)     // longer path or link: ST_E_LIMIT

@@ -14,7 +14,8 @@ static const struct {
 #undef ST_ERR_ROW
 };
 
-static void fill(struct st_err *err, const char *origin, enum st_err_code code, const char *fmt, va_list ap)
+__attribute__((format(printf, 4, 0))) static void fill(struct st_err *err, const char *origin, enum st_err_code code,
+                                                       const char *fmt, va_list ap)
 {
     memset(err, 0, offsetof(struct st_err, text));
     err->code = code;

@@ -82,7 +82,7 @@ static int read_string(struct st_json *j, struct st_json_tok *tok, struct st_err
             size_t run = i;
             while (run < n && p[run] >= 0x80)
                 run++;
-            if (!st_sv_is_utf8(st_sv_sub(j->in, i, run - i)))
+            if (!j->any_bytes && !st_sv_is_utf8(st_sv_sub(j->in, i, run - i)))
                 return st_err_set_off(err, ST_E_FORMAT, i, "JSON string is not UTF-8");
             i = run;
         } else {
@@ -232,7 +232,7 @@ int st_json_next(struct st_json *j, struct st_json_tok *tok, struct st_err *err)
     case FIRST_KEY:
         if (c == '}')
             return close_level(j, tok);
-        // fall through
+        __attribute__((fallthrough));
     case KEY:
         if (c != '"')
             return bad(j, j->pos, err);

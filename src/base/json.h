@@ -2,7 +2,8 @@
 // The reader accepts exactly the grammar (tests/unit/test_json.c runs the published cases): no
 // comments, no trailing commas, no lone surrogate escapes are repaired (they become U+FFFD), raw
 // bytes in strings must be UTF-8 without control characters. A UTF-8 byte order mark is skipped only
-// when `allow_bom`.
+// when `allow_bom`, and bytes of strings that are not UTF-8 are let through only when `any_bytes` (files of package
+// managers that decode with replacement characters).
 #ifndef ST_BASE_JSON_H
 #define ST_BASE_JSON_H
 
@@ -36,7 +37,7 @@ struct st_json {
     size_t pos;
     unsigned depth;
     uint8_t state;
-    bool allow_bom;
+    bool allow_bom, any_bytes;
     uint8_t nest[ST_JSON_DEPTH_MAX / 8]; // one bit a level: 1 = object
 };
 

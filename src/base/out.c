@@ -94,6 +94,14 @@ void st_out_fmt(struct st_out *o, const char *fmt, ...)
     va_end(again);
 }
 
+// U+202A..202E and U+2066..2069: they make a terminal show text in another order than it has.
+static bool is_bidi(struct st_sv s)
+{
+    unsigned char last = s.len >= 3 ? (unsigned char)s.ptr[2] : 0;
+    return (st_sv_starts(s, ST_SV("\xE2\x80")) && last >= 0xAA && last <= 0xAE) ||
+           (st_sv_starts(s, ST_SV("\xE2\x81")) && last >= 0xA6 && last <= 0xA9);
+}
+
 void st_out_safe(struct st_out *o, struct st_sv s)
 {
     size_t i = 0;
@@ -101,7 +109,8 @@ void st_out_safe(struct st_out *o, struct st_sv s)
         unsigned char c = (unsigned char)s.ptr[i];
         size_t n = c < 0x80 ? 1 : c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : 2;
         bool c1 = c == 0xC2 && i + 1 < s.len && (unsigned char)s.ptr[i + 1] < 0xA0; // C1 control characters
-        if (c < 0x20 || c == 0x7F || c1 || n > s.len - i || !st_sv_is_utf8(st_sv_sub(s, i, n))) {
+        if (c < 0x20 || c == 0x7F || c1 || is_bidi(st_sv_from(s, i)) || n > s.len - i ||
+            !st_sv_is_utf8(st_sv_sub(s, i, n))) {
             st_out_fmt(o, "\\x%02x", c);
             i++;
             continue;

@@ -22,7 +22,8 @@ void st_out_write(struct st_out *o, struct st_sv s);
 void st_out_puts(struct st_out *o, const char *literal);
 void st_out_putc(struct st_out *o, char c);
 void st_out_fmt(struct st_out *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-// Text from outside for a terminal or a log line: control characters, DEL and invalid UTF-8 as \xNN.
+// Text from outside for a terminal or a log line: control characters, DEL, marks that turn the direction of writing,
+// and invalid UTF-8 as \xNN.
 void st_out_safe(struct st_out *o, struct st_sv s);
 void st_out_flush(struct st_out *o);
 // Flush, give the buffer back, report the latched error.

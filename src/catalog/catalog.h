@@ -41,7 +41,7 @@ struct st_sv st_view_all(const struct st_view *v);
 struct st_parse {
     // Normalised path of the file: no leading or trailing '/', no ".", "..", no empty parts; raw bytes otherwise.
     struct st_sv path;
-    uint32_t mode;
+    uint32_t mode; // permission bits, and S_IFDIR for a directory (ST_NEED_NAME)
     uint64_t size;
     struct st_arena *arena; // scratch, reset after every file
     struct st_mem *mem;     // for libraries that need heap; give everything back

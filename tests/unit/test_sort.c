@@ -35,7 +35,7 @@ int main(void)
             ok &= i == 0 || v[i - 1] <= v[i];
             after += v[i];
         }
-        TAP_OK(ok && sum == after && compared < 40ul * N, "%s: %lu comparisons", shapes[shape], compared);
+        TAP_OK(ok && sum == after && compared < 60ul * N, "%s: %lu comparisons", shapes[shape], compared);
     }
     st_sort(v, 0, 4, by_value);
     uint8_t odd[5][7];

@@ -1,0 +1,7 @@
+// Slots and blobs of an ndb file.
+#include "catalog/rpm_fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    return rpm_fuzz_db(st_rpm_ndb_walk, data, size);
+}

@@ -1,0 +1,97 @@
+// stella image inspect, stella image layers.
+#include "base/ckd.h"
+#include "cli/scan_cmd.h"
+#include "cli/verb.h"
+
+struct raw {
+    const char *image, *platform;
+    int format, progress, sort;
+    uint64_t memory;
+    bool quiet, offline;
+};
+
+enum { TABLE, JSON };
+static const struct st_choice formats[] = {{"table", TABLE}, {"json", JSON}, {NULL}};
+static const struct st_choice sorts[] = {
+    {"index", ST_SORT_INDEX}, {"size", ST_SORT_SIZE}, {"file-count", ST_SORT_FILES}, {NULL}};
+
+// Rows of both verbs; --sort-by comes last and is left out of inspect's count.
+static const struct st_opt options[] = {
+    {"image", 0, ST_OPT_STRING_AT(struct raw, image), .arg = "REF|PATH",
+     .help = "the image, instead of as an argument"},
+    {"format", 0, ST_OPT_ENUM_AT(struct raw, format), .arg = "FORMAT", .help = "what to print", .def = "table",
+     .choices = formats},
+    {"platform", 0, ST_OPT_STRING_AT(struct raw, platform), .arg = "OS/ARCH",
+     .help = "which image of an index, as linux/arm64 or linux/arm/v7", .def_text = "this machine's"},
+    {"memory", 0, ST_OPT_BYTES_AT(struct raw, memory), .arg = "BYTES", .help = "memory budget, from 16Mi",
+     .def = ST_MEMORY_DEFAULT, .min = ST_MEMORY_MIN, .env = "STELLA_MEMORY"},
+    {"progress", 0, ST_OPT_ENUM_AT(struct raw, progress), .arg = "HOW", .help = "progress on standard error",
+     .def = "auto", .choices = st_progress_choices, .env = "STELLA_PROGRESS"},
+    {"quiet", 'q', ST_OPT_FLAG_AT(struct raw, quiet), .help = "no progress, no notes; errors still"},
+    {"offline", 0, ST_OPT_FLAG_AT(struct raw, offline), .help = "never use the network; exit 5 where it is needed",
+     .env = "STELLA_OFFLINE"},
+    {"sort-by", 0, ST_OPT_ENUM_AT(struct raw, sort), .arg = "KEY", .help = "order of the layers, largest first",
+     .def = "index", .choices = sorts},
+};
+
+static int resolve(const struct st_call *call, const char *verb, struct st_image_options *ret, struct st_err *err)
+{
+    const struct raw *r = call->options;
+    if (st_image_argument(call->parsed, r->image, verb, &ret->image, err) || st_platform_check(r->platform, err))
+        return -1;
+    ret->platform = r->platform;
+    ret->memory = r->memory;
+    ret->progress = r->quiet ? ST_PROGRESS_OFF : (enum st_progress_mode)r->progress;
+    ret->quiet = r->quiet;
+    ret->offline = r->offline;
+    ret->json = r->format == JSON;
+    ret->sort = (enum st_layer_sort)r->sort;
+    ret->out = call->out;
+    return 0;
+}
+
+static int run_inspect(const struct st_call *call, struct st_err *err)
+{
+    struct st_image_options o = {0};
+    return resolve(call, "image inspect", &o, err) ? -1 : st_image_inspect(&o, err);
+}
+
+static int run_layers(const struct st_call *call, struct st_err *err)
+{
+    struct st_image_options o = {0};
+    return resolve(call, "image layers", &o, err) ? -1 : st_image_layers(&o, err);
+}
+
+const struct st_verb st_verb_image_inspect = {
+    .words = "image inspect",
+    .summary = "show an image's size, layers and what may trouble a scan",
+    .args = "REF|PATH",
+    .about =
+        "Shows digests, platform, size as stored and unpacked, the number of files, and warnings: very large, very "
+        "many layers, very many files. The layers of a local image are read once to count its files; nothing "
+        "is unpacked.",
+    .max_args = 1,
+    .terms = st_image_terms,
+    .opts = options,
+    .n_opts = ST_LEN(options) - 1,
+    .options_size = sizeof(struct raw),
+    .examples = {{"Look at an archive", "stella image inspect app.tar"},
+                 {"Take one number out of it", "stella image inspect app.tar --format json | jq .manifest.fileCount"}},
+    .run = run_inspect,
+};
+
+const struct st_verb st_verb_image_layers = {
+    .words = "image layers",
+    .summary = "list an image's layers with size and file count",
+    .args = "REF|PATH",
+    .about = "Lists the layers from the base up, or the heaviest first, with their size as stored and unpacked, their "
+             "number of files and the instruction that made them.",
+    .max_args = 1,
+    .terms = st_image_terms,
+    .opts = options,
+    .n_opts = ST_LEN(options),
+    .options_size = sizeof(struct raw),
+    .examples = {{"See which layer is heaviest", "stella image layers app.tar --sort-by size"},
+                 {"See which layer has the most files", "stella image layers app.tar --sort-by file-count"}},
+    .run = run_layers,
+};

@@ -1,0 +1,369 @@
+// Between the command line and src/scan: opens the source, runs the scan, writes every output aside and renames it.
+#include "base/ckd.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "cli/profile.h"
+#include "cli/scan_cmd.h"
+#include "image/open.h"
+#include "sbom/sbom.h"
+#include "store/home.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static volatile int interrupted; // the one thing a signal handler may touch
+
+static void on_signal(int sig)
+{
+    interrupted = sig;
+}
+
+static void catch_signals(void)
+{
+    struct sigaction sa = {.sa_handler = on_signal};
+    sigaction(SIGINT, &sa, NULL);
+    sigaction(SIGTERM, &sa, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+// ---- the source -----------------------------------------------------------------------------------------------------
+
+struct source {
+    struct st_mem mem;
+    struct st_arena arena;
+    struct st_reference ref;
+    struct st_opened opened;
+    char spill[PATH_MAX], cache[PATH_MAX], home[PATH_MAX];
+    struct st_scan_request request;
+    struct st_scan_observer observer;
+    struct st_progress progress;
+    enum st_progress_mode mode;
+    bool quiet;
+    const struct st_image *image; // NULL until it is known
+};
+
+static bool writable_dir(const char *dir)
+{
+    struct stat st;
+    return dir && *dir && stat(dir, &st) == 0 && S_ISDIR(st.st_mode) && access(dir, W_OK | X_OK) == 0;
+}
+
+// /tmp is often memory: the spill file would count against the very budget that it is to relieve.
+static const char *spill_dir(const char *home)
+{
+    const char *const places[] = {getenv("TMPDIR"), home, "/var/tmp", "/tmp"};
+    for (size_t i = 0; i < ST_LEN(places); i++)
+        if (writable_dir(places[i]))
+            return places[i];
+    return NULL;
+}
+
+static void source_close(struct source *s)
+{
+    st_opened_close(&s->opened);
+    st_arena_release(&s->arena);
+    st_mem_release(&s->mem);
+}
+
+static void tell_begin(void *ctx, size_t layers, uint64_t bytes)
+{
+    struct source *s = ctx;
+    st_progress_begin(&s->progress, s->mode, 2, (unsigned)layers, bytes);
+}
+
+static void tell_layer(void *ctx, size_t layer, uint64_t done, uint64_t size)
+{
+    struct source *s = ctx;
+    st_progress_layer(&s->progress, (unsigned)layer, ST_SV(""), size);
+    st_progress_bytes(&s->progress, (unsigned)layer, done);
+}
+
+static void tell_done(void *ctx, size_t layer, bool cached)
+{
+    (void)cached;
+    st_progress_done(&((struct source *)ctx)->progress, (unsigned)layer);
+}
+
+static void tell_end(void *ctx)
+{
+    st_progress_end(&((struct source *)ctx)->progress);
+}
+
+static void tell_warn(void *ctx, const char *text)
+{
+    st_progress_clear(&((struct source *)ctx)->progress);
+    st_cli_warn("%s", text);
+}
+
+static int source_open(struct source *s, const char *image, const char *platform, bool offline, struct st_err *err)
+{
+    s->opened = (struct st_opened){.fd = -1, .dirfd = -1};
+    st_mem_init(&s->mem, 1 << 20, -1);
+    st_arena_init(&s->arena, &s->mem);
+    if (st_reference_parse(st_sv_of(image), st_reference_exists, NULL, &s->arena, &s->ref, err))
+        return -1;
+    if (s->ref.by_rule && !s->quiet)
+        st_cli_note("%s is a path (registry:%s would be the reference)", image, image);
+    if (st_source_open(&s->ref, offline, &s->opened, err))
+        return -1;
+    s->observer = (struct st_scan_observer){s, tell_begin, tell_layer, tell_done, tell_end, tell_warn};
+    struct st_scan_request *q = &s->request;
+    q->name = image;
+    q->opened = &s->opened;
+    q->pin = s->ref.source->pin;
+    q->tag = s->ref.tag;
+    q->spill_dir = spill_dir(s->home[0] ? s->home : NULL);
+    q->observer = &s->observer;
+    q->interrupted = &interrupted;
+    if (platform && st_platform_parse(st_sv_of(platform), &q->platform, err))
+        return -1;
+    return 0;
+}
+
+// ---- outputs --------------------------------------------------------------------------------------------------------
+
+static unsigned terminal_width(int fd)
+{
+    struct winsize w;
+    return isatty(fd) && ioctl(fd, TIOCGWINSZ, &w) == 0 ? w.ws_col : 0;
+}
+
+static int sbom_options(struct st_mem *mem, struct st_sbom_options *ret, struct st_err *err)
+{
+    *ret = (struct st_sbom_options){.mem = mem, .tool_version = ST_SV(ST_VERSION)};
+    const char *epoch = getenv("SOURCE_DATE_EPOCH");
+    if (!epoch || !*epoch)
+        return 0;
+    ret->has_date = true;
+    if (!st_sv_u64(st_sv_of(epoch), 10, &ret->date) || ret->date > ST_SBOM_DATE_MAX)
+        return st_err_set(err, ST_E_USAGE, "invalid SOURCE_DATE_EPOCH '%.40s' (seconds since 1970)", epoch);
+    return 0;
+}
+
+static int write_one(const char *format, const struct st_inventory *inv, const struct st_sbom_options *opt,
+                     struct st_out *out, struct st_err *err)
+{
+    const struct st_sbom_writer *w = st_sbom_writer_find(st_sv_of(format));
+    if (!w)
+        return st_err_set(err, ST_E_INTERNAL, "no writer for %s", format);
+    return st_sbom_write(w, inv, opt, out, err);
+}
+
+#define ASIDE ".stella-partial"
+
+// Written under another name beside it and renamed when complete: nobody ever sees half a document. What a killed run
+// left is written over by the next.
+static int write_file(const char *path, const char *format, const struct st_inventory *inv,
+                      const struct st_sbom_options *opt, struct st_err *err)
+{
+    struct stat st;
+    char aside[PATH_MAX];
+    bool special = stat(path, &st) == 0 && !S_ISREG(st.st_mode); // /dev/null, a pipe: there is nothing to rename
+    if (snprintf(aside, sizeof aside, "%s%s", path, special ? "" : ASIDE) >= (int)sizeof aside)
+        return st_err_set(err, ST_E_INPUT, "file name too long: %.200s", path);
+    if (!special)
+        unlink(aside);
+    ST_AUTO_CLOSE int fd = open(aside, O_WRONLY | O_CREAT | O_CLOEXEC | (special ? 0 : O_EXCL | O_NOFOLLOW), 0666);
+    if (fd < 0)
+        return st_err_sys(err, "cannot write %s", path);
+    struct st_out out;
+    st_out_init_fd(&out, fd);
+    int rc = write_one(format, inv, opt, &out, err);
+    if (st_out_finish(&out, rc ? NULL : err))
+        rc = rc ? rc : st_err_wrap(err, "%s", path);
+    if (rc == 0 && !special && rename(aside, path))
+        rc = st_err_sys(err, "cannot write %s", path);
+    if (rc && !special)
+        unlink(aside);
+    return rc;
+}
+
+static int write_outputs(const struct st_scan_options *o, const struct st_inventory *inv, struct st_mem *mem,
+                         struct st_err *err)
+{
+    struct st_sbom_options opt;
+    if (sbom_options(mem, &opt, err))
+        return -1;
+    for (size_t i = 0; i < o->n_outputs; i++) {
+        opt.width = o->outputs[i].path ? 0 : terminal_width(1);
+        if (o->outputs[i].path ? write_file(o->outputs[i].path, o->outputs[i].format, inv, &opt, err)
+                               : write_one(o->outputs[i].format, inv, &opt, o->out, err))
+            return -1;
+    }
+    return 0;
+}
+
+// ---- what is said at the end
+// ------------------------------------------------------------------------------------------
+
+#define UNKNOWNS_SHOWN 20
+
+static int say_unknowns(const struct st_inventory *inv, struct st_err *err)
+{
+    struct st_out o;
+    st_out_init_fd(&o, 2);
+    for (uint32_t i = 0; i < inv->n_unknowns && i < UNKNOWNS_SHOWN; i++) {
+        struct st_unknown u;
+        if (inv->unknown(inv->ctx, i, &u, err))
+            return -1;
+        st_out_puts(&o, "stella: unknown: ");
+        st_out_safe(&o, u.path);
+        if (u.inner.len) {
+            st_out_putc(&o, ':');
+            st_out_safe(&o, u.inner);
+        }
+        st_out_fmt(&o, ": %s: ", st_unknown_word(u.reason));
+        st_out_safe(&o, u.text);
+        st_out_putc(&o, '\n');
+    }
+    if (inv->n_unknowns > UNKNOWNS_SHOWN)
+        st_out_fmt(&o, "stella: ... and %u more (every format but purls lists them)\n",
+                   inv->n_unknowns - UNKNOWNS_SHOWN);
+    if (inv->n_unknowns)
+        st_out_fmt(&o, "complete with %u unknown%s\n", inv->n_unknowns, inv->n_unknowns == 1 ? "" : "s");
+    return st_out_finish(&o, err);
+}
+
+static int verdict(const struct st_scan_options *o, struct st_scan *scan, struct st_err *err)
+{
+    const struct st_inventory *inv = st_scan_inventory(scan);
+    if ((!o->quiet || o->strict) && say_unknowns(inv, err))
+        return -1;
+    if (st_scan_failed(scan)) {
+        const struct st_scan_layer *l = st_scan_layers(scan);
+        for (size_t i = 0; i < inv->subject->n_layers; i++)
+            if (l[i].how == ST_LAYER_FAILED)
+                return st_err_set(err, l[i].err.code, "incomplete: %zu of %zu layers failed, the first: %s",
+                                  st_scan_failed(scan), inv->subject->n_layers, l[i].err.text);
+    }
+    if (o->strict && inv->n_unknowns)
+        return st_err_set(err, ST_E_FAILED, "%u unknown%s and --strict", inv->n_unknowns,
+                          inv->n_unknowns == 1 ? "" : "s");
+    return 0;
+}
+
+static int sandbox_report(struct st_out *out, struct st_err *err)
+{
+    struct st_sandbox_report rep;
+    if (st_scan_sandbox(&rep, err))
+        return -1;
+    for (int i = 0; i < ST_SANDBOX_MEASURES_MAX; i++)
+        st_out_fmt(out, "%-14s %-24s %s\n", st_sandbox_word((enum st_sandbox_measure)i),
+                   st_sandbox_state_word(rep.state[i]), st_sandbox_what((enum st_sandbox_measure)i));
+    st_out_fmt(out, "%-14s %d\n", "landlock ABI", rep.landlock_abi);
+    return 0;
+}
+
+// ---- scan image
+// -------------------------------------------------------------------------------------------------------
+
+static void request_of(struct source *s, const struct st_scan_options *o)
+{
+    struct st_scan_request *q = &s->request;
+    q->memory = o->memory;
+    q->threads = o->threads;
+    q->verify = o->verify;
+    q->keep_going = o->keep_going;
+    q->deadline_ms = o->timeout_s ? (uint64_t)st_clock_mono_ms() + o->timeout_s * 1000 : 0;
+    q->state_dir = o->home;
+    q->resume = o->resume_from != NULL;
+    if (o->cache && o->cache_dir) {
+        q->cache_dir = o->cache_dir;
+    } else if (o->cache && o->home) {
+        snprintf(s->cache, sizeof s->cache, "%s/cache", o->home);
+        q->cache_dir = s->cache;
+    }
+}
+
+static int after_scan(const struct st_scan_options *o, struct st_scan *scan, struct source *s, struct st_err *err)
+{
+    const struct st_inventory *inv = st_scan_inventory(scan);
+    const struct st_subject *sub = inv->subject;
+    if (o->events && o->events->subject)
+        o->events->subject(o->events, sub->manifest_digest.len ? sub->manifest_digest : sub->config_digest, sub->size);
+    if (o->events)
+        o->events->peak_bytes = st_scan_profile(scan)->peak_tree;
+    int rc = write_outputs(o, inv, &s->mem, err);
+    if (rc == 0 && o->profile)
+        rc = st_profile_report(scan, o->memory, o->profile_output, err);
+    if (rc == 0)
+        rc = verdict(o, scan, err);
+    if (rc == 0)
+        st_scan_forget(scan);
+    return rc;
+}
+
+int st_scan_image(const struct st_scan_options *o, struct st_err *err)
+{
+    if (o->sandbox_report) {
+        struct st_out to_err;
+        st_out_init_fd(&to_err, 2);
+        int rc = sandbox_report(o->image ? &to_err : o->out, err);
+        if (st_out_finish(&to_err, rc ? NULL : err) || rc || !o->image)
+            return rc;
+    }
+    struct source s = {.mode = o->progress, .quiet = o->quiet};
+    if (o->home)
+        snprintf(s.home, sizeof s.home, "%s", o->home);
+    catch_signals();
+    int rc = source_open(&s, o->image, o->platform, o->offline, err);
+    struct st_scan *scan = NULL;
+    if (rc == 0) {
+        request_of(&s, o);
+        rc = st_scan_run(&s.request, &scan, err);
+    }
+    if (rc == 0)
+        rc = after_scan(o, scan, &s, err);
+    st_scan_free(scan);
+    source_close(&s);
+    return rc;
+}
+
+// ---- image inspect, image layers
+// ----------------------------------------------------------------------------------------
+
+typedef int inspect_fn(const struct st_inspect *in, struct st_arena *a, struct st_out *out, struct st_err *err);
+
+// Local layers are read once for their counts; nothing of what they hold is kept.
+static int inspect(const struct st_image_options *o, inspect_fn *print, struct st_err *err)
+{
+    struct source s = {.mode = o->progress, .quiet = o->quiet};
+    catch_signals();
+    if (st_home_path(s.home, NULL))
+        s.home[0] = '\0';
+    int rc = source_open(&s, o->image, o->platform, o->offline, err);
+    struct st_scan *scan = NULL;
+    if (rc == 0) {
+        s.request.memory = o->memory;
+        s.request.verify = ST_VERIFY_BLOB;
+        rc = st_scan_run(&s.request, &scan, err);
+    }
+    if (rc == 0) {
+        size_t n = st_scan_image_of(scan)->subject.n_layers;
+        struct st_layer_counts *counts = st_arena_array(&s.arena, n + 1, sizeof *counts, err);
+        const struct st_scan_layer *l = st_scan_layers(scan);
+        for (size_t i = 0; counts && i < n; i++)
+            counts[i] = (struct st_layer_counts){l[i].how != ST_LAYER_FOREIGN, l[i].stats.bytes, l[i].stats.files};
+        struct st_inspect in = {st_scan_image_of(scan), counts, o->sort};
+        rc = counts ? print(&in, &s.arena, o->out, err) : -1;
+    }
+    st_scan_free(scan);
+    source_close(&s);
+    return rc;
+}
+
+int st_image_inspect(const struct st_image_options *o, struct st_err *err)
+{
+    return inspect(o, o->json ? st_inspect_json : st_inspect_table, err);
+}
+
+int st_image_layers(const struct st_image_options *o, struct st_err *err)
+{
+    return inspect(o, o->json ? st_layers_json : st_layers_table, err);
+}

@@ -1,0 +1,28 @@
+// Opens what a reference names and tells its kind by the first 512 bytes; parses nothing.
+#ifndef ST_IMAGE_OPEN_H
+#define ST_IMAGE_OPEN_H
+
+#include "image/reference.h"
+
+enum st_opened_kind {
+    ST_OPENED_OCI_DIR, // dirfd: st_blobs_dir
+    ST_OPENED_ARCHIVE, // fd: seekable plain tar of `size` bytes: st_members_index
+    ST_OPENED_STREAM,  // fd: compressed file, pipe or terminal-less standard input: read once, front to back
+    ST_OPENED_ROOTFS,  // dirfd: st_rootfs_write
+};
+const char *st_opened_kind_name(enum st_opened_kind kind);
+
+struct st_opened {
+    enum st_opened_kind kind;
+    int fd;        // owned; -1 for directories
+    int dirfd;     // owned; -1 for files
+    bool seekable; // STREAM too may be a regular file (progress knows its size then)
+    uint64_t size; // of a regular file, else 0
+};
+
+// ST_E_NOTFOUND (no such file), ST_E_INPUT (neither image nor archive, with what would work), ST_E_OFFLINE (a network
+// source with `offline`), ST_E_FAILED (a source that is not in this build), ST_E_IO.
+int st_source_open(const struct st_reference *ref, bool offline, struct st_opened *ret, struct st_err *err);
+void st_opened_close(struct st_opened *o); // safe on {.fd = -1, .dirfd = -1}
+
+#endif

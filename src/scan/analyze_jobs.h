@@ -1,0 +1,27 @@
+// What the analyzer does for each kind of job (proto.h). Descriptors of the message are borrowed.
+#ifndef ST_SCAN_ANALYZE_JOBS_H
+#define ST_SCAN_ANALYZE_JOBS_H
+
+#include "scan/layer.h"
+#include "scan/proto.h"
+
+// Fields of the messages, in order, as both sides use them.
+struct st_job_mem {           // first in every job
+    uint64_t limit, spill_at; // struct st_mem
+};
+static inline void st_job_put_mem(struct st_wire_out *o, struct st_job_mem m)
+{
+    st_wire_put_u64(o, m.limit);
+    st_wire_put_u64(o, m.spill_at);
+}
+
+// INDEX: mem, archive size (UINT64_MAX: layout directory), pin, tag, wanted os, arch, variant, host os, arch, variant.
+//   fds: out [, archive]
+int st_job_index(struct st_proto_msg *m, struct st_err *err);
+// LAYER: mem, pipe (0, 1), offset, length, want digest, want diff ID, digest, diff ID, count and paths to skip.
+//   fds: out, blob [, spill]
+int st_job_layer(struct st_proto_msg *m, struct st_layer_watch *watch, struct st_err *err);
+// STREAM: mem, want digests, pin, tag, wanted and host platform as INDEX. fds: out, input [, spill]
+int st_job_stream(struct st_proto_msg *m, struct st_layer_watch *watch, uint64_t *ret_fragments, struct st_err *err);
+
+#endif

@@ -1,0 +1,163 @@
+#include "scan/sandbox.h"
+
+#include "base/ckd.h"
+#include "base/cleanup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/landlock.h>
+#include <seccomp.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+static const struct {
+    const char *word, *what;
+} rows[] = {
+#define ST_SANDBOX_ROW(id, word, what) {word, what},
+    ST_SANDBOX_MEASURES(ST_SANDBOX_ROW)
+#undef ST_SANDBOX_ROW
+};
+
+const char *st_sandbox_word(enum st_sandbox_measure m)
+{
+    return rows[m].word;
+}
+
+const char *st_sandbox_what(enum st_sandbox_measure m)
+{
+    return rows[m].what;
+}
+
+const char *st_sandbox_state_word(enum st_sandbox_state s)
+{
+    static const char *const words[] = {"on", "missing in this kernel", "off in this build"};
+    return words[s];
+}
+
+// ABI 1 (Linux 5.13) knows 13 file rights; the later ones are added as the kernel knows them
+// (Documentation/userspace-api/landlock.rst). Debian 12's header is older than the kernel may be.
+#define FS_RIGHTS_ABI1 ((1ull << 13) - 1)
+#define FS_RIGHT_REFER (1ull << 13)     // ABI 2
+#define FS_RIGHT_TRUNCATE (1ull << 14)  // ABI 3
+#define FS_RIGHT_IOCTL_DEV (1ull << 15) // ABI 5
+#define NET_RIGHTS 3ull                 // ABI 4: bind, connect
+#define SCOPES 3ull                     // ABI 6: abstract sockets, signals
+
+struct ruleset_attr {
+    uint64_t fs, net, scoped;
+};
+
+static int landlock(struct st_sandbox_report *rep, struct st_err *err)
+{
+    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    if (abi < 1) {
+        rep->state[ST_SANDBOX_LANDLOCK] = ST_SANDBOX_MISSING;
+        return 0;
+    }
+    rep->landlock_abi = (int)abi;
+    struct ruleset_attr attr = {.fs = FS_RIGHTS_ABI1};
+    attr.fs |= abi >= 2 ? FS_RIGHT_REFER : 0;
+    attr.fs |= abi >= 3 ? FS_RIGHT_TRUNCATE : 0;
+    attr.fs |= abi >= 5 ? FS_RIGHT_IOCTL_DEV : 0;
+    attr.net = abi >= 4 ? NET_RIGHTS : 0;
+    attr.scoped = abi >= 6 ? SCOPES : 0;
+    size_t size = abi >= 6 ? sizeof attr : abi >= 4 ? 16 : 8;
+    ST_AUTO_CLOSE int fd = (int)syscall(SYS_landlock_create_ruleset, &attr, size, 0);
+    if (fd < 0 || syscall(SYS_landlock_restrict_self, fd, 0))
+        return st_err_sys(err, "landlock");
+    return 0;
+}
+
+// What decoding and parsing need: bytes of descriptors that are there, memory, time, the end.
+static const int allowed[] = {
+    SCMP_SYS(read),          SCMP_SYS(pread64),         SCMP_SYS(readv),
+    SCMP_SYS(write),         SCMP_SYS(pwrite64),        SCMP_SYS(writev),
+    SCMP_SYS(lseek),         SCMP_SYS(close),           SCMP_SYS(fstat),
+    SCMP_SYS(newfstatat),    SCMP_SYS(ftruncate),       SCMP_SYS(fallocate),
+    SCMP_SYS(recvmsg),       SCMP_SYS(sendmsg),         SCMP_SYS(munmap),
+    SCMP_SYS(mremap),        SCMP_SYS(madvise),         SCMP_SYS(brk),
+    SCMP_SYS(futex),         SCMP_SYS(rt_sigreturn),    SCMP_SYS(getpid),
+    SCMP_SYS(clock_gettime), SCMP_SYS(restart_syscall), SCMP_SYS(exit),
+    SCMP_SYS(exit_group),    SCMP_SYS(rt_sigprocmask),  SCMP_SYS(getrandom),
+    SCMP_SYS(gettid),        SCMP_SYS(tgkill),          SCMP_SYS(poll),
+};
+
+static int add_rules(scmp_filter_ctx ctx)
+{
+    for (size_t i = 0; i < ST_LEN(allowed); i++)
+        if (seccomp_rule_add(ctx, SCMP_ACT_ALLOW, allowed[i], 0))
+            return -1;
+    // No executable memory.
+    static const int maps[] = {SCMP_SYS(mmap), SCMP_SYS(mprotect)};
+    for (size_t i = 0; i < ST_LEN(maps); i++)
+        if (seccomp_rule_add(ctx, SCMP_ACT_ALLOW, maps[i], 1, SCMP_A2(SCMP_CMP_MASKED_EQ, 4 /* PROT_EXEC */, 0)))
+            return -1;
+    // Never needed by anything that is linked here: somebody else's code is running.
+    static const int deadly[] = {SCMP_SYS(execve), SCMP_SYS(execveat),
+                                 SCMP_SYS(ptrace), SCMP_SYS(process_vm_writev),
+                                 SCMP_SYS(bpf),    SCMP_SYS(io_uring_setup)};
+    for (size_t i = 0; i < ST_LEN(deadly); i++)
+        if (seccomp_rule_add(ctx, SCMP_ACT_KILL_PROCESS, deadly[i], 0))
+            return -1;
+    return 0;
+}
+
+static int seccomp(struct st_sandbox_report *rep, struct st_err *err)
+{
+#ifdef ST_SANITIZED
+    (void)err;
+    (void)add_rules;
+    rep->state[ST_SANDBOX_SECCOMP] = ST_SANDBOX_OFF; // the sanitizers' run time needs more
+    return 0;
+#else
+    if (prctl(PR_GET_SECCOMP) < 0) {
+        rep->state[ST_SANDBOX_SECCOMP] = ST_SANDBOX_MISSING;
+        return 0;
+    }
+    scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+    int rc = ctx && add_rules(ctx) == 0 ? seccomp_load(ctx) : -ENOMEM;
+    if (ctx)
+        seccomp_release(ctx);
+    return rc ? st_err_set(err, ST_E_FAILED, "seccomp filter: %s", strerror(-rc)) : 0;
+#endif
+}
+
+static int rlimits(size_t private_bytes, struct st_err *err)
+{
+    const struct {
+        int what;
+        rlim_t value;
+    } limits[] = {
+        {RLIMIT_CORE, 0},
+        {RLIMIT_NPROC, 0},
+        {RLIMIT_NOFILE, 32},
+#ifndef ST_SANITIZED
+        {RLIMIT_DATA, private_bytes},
+#endif
+    };
+    (void)private_bytes;
+    for (size_t i = 0; i < ST_LEN(limits); i++) {
+        struct rlimit r = {limits[i].value, limits[i].value};
+        if (setrlimit(limits[i].what, &r))
+            return st_err_sys(err, "setrlimit");
+    }
+    return 0;
+}
+
+int st_sandbox_enter(size_t private_bytes, struct st_sandbox_report *ret, struct st_err *err)
+{
+    *ret = (struct st_sandbox_report){0};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        return st_err_sys(err, "no_new_privs");
+#ifdef ST_SANITIZED
+    ret->state[ST_SANDBOX_UNDUMPABLE] = ST_SANDBOX_OFF;
+#else
+    if (prctl(PR_SET_DUMPABLE, 0))
+        return st_err_sys(err, "PR_SET_DUMPABLE");
+#endif
+    if (rlimits(private_bytes, err) || landlock(ret, err) || seccomp(ret, err))
+        return -1;
+    return 0;
+}

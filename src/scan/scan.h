@@ -1,0 +1,82 @@
+// One scan, from an opened source to an inventory. Runs in stella: opens and passes descriptors, keeps the budget,
+// starts analyzers, never looks into image data itself.
+#ifndef ST_SCAN_SCAN_H
+#define ST_SCAN_SCAN_H
+
+#include "image/image.h"
+#include "image/open.h"
+#include "inventory/inventory.h"
+#include "scan/layer.h"
+#include "scan/sandbox.h"
+
+enum st_verify { ST_VERIFY_NONE, ST_VERIFY_BLOB, ST_VERIFY_FULL };
+
+// Told of the scan's course, from the thread that runs it. Any may be NULL.
+struct st_scan_observer {
+    void *ctx;
+    void (*begin)(void *ctx, size_t layers, uint64_t stored_bytes);       // 0 layers: not known yet (a stream)
+    void (*layer)(void *ctx, size_t layer, uint64_t done, uint64_t size); // bytes of the blob so far
+    void (*layer_done)(void *ctx, size_t layer, bool cached);
+    void (*end)(void *ctx);
+    void (*warn)(void *ctx, const char *text);
+};
+
+struct st_scan_request {
+    const char *name; // as the user wrote it
+    struct st_opened *opened;
+    enum st_image_pin pin;
+    struct st_sv tag;
+    struct st_platform platform; // wanted; empty: the host's rule
+    uint64_t memory;             // budget of the whole process tree, bytes
+    unsigned threads;            // analyzers at once; 0: as many as there are processors
+    enum st_verify verify;
+    bool keep_going;
+    uint64_t deadline_ms;  // CLOCK_MONOTONIC; 0: none
+    const char *cache_dir; // NULL: no cache
+    const char *state_dir; // for checkpoints; NULL: none
+    const char *spill_dir;
+    bool resume;                             // use checkpoints of an earlier try
+    const struct st_scan_observer *observer; // NULL allowed
+    const volatile int *interrupted;         // set by a signal handler; NULL allowed
+};
+
+// What happened to one layer.
+struct st_scan_layer {
+    enum { ST_LAYER_SCANNED, ST_LAYER_CACHED, ST_LAYER_RESUMED, ST_LAYER_SAME, ST_LAYER_FOREIGN, ST_LAYER_FAILED } how;
+    size_t same_as; // ST_LAYER_SAME: index of the layer with the same blob
+    struct st_layer_stats stats;
+    struct st_err err; // ST_LAYER_FAILED
+    uint64_t ms;
+};
+
+struct st_scan_profile {
+    uint64_t peak_tree;     // highest sum of private and shared memory of the tree that was seen, bytes
+    const char *peak_phase; // where it was: "index", "layers", "merge"
+    size_t peak_layer;      // a layer in work then; SIZE_MAX: none
+    uint64_t index_ms, layers_ms, merge_ms;
+    uint64_t analyzers, crashes;
+    uint64_t spilled; // bytes, highest of one analyzer, or of the merge
+};
+
+struct st_scan; // result
+// 0: inventory ready. -1: nothing to write. With keep_going, failed layers are left out and st_scan_failed tells.
+int st_scan_run(const struct st_scan_request *opt, struct st_scan **ret, struct st_err *err);
+void st_scan_free(struct st_scan *s); // NULL allowed
+const struct st_inventory *st_scan_inventory(const struct st_scan *s);
+const struct st_image *st_scan_image_of(const struct st_scan *s);
+const struct st_scan_layer *st_scan_layers(const struct st_scan *s); // subject.n_layers
+const struct st_scan_profile *st_scan_profile(const struct st_scan *s);
+size_t st_scan_failed(const struct st_scan *s); // layers
+// Checkpoints are kept until the caller has written its output.
+void st_scan_forget(struct st_scan *s);
+
+// Resolve only: the image without its layers' contents (image inspect).
+int st_scan_resolve(const struct st_scan_request *opt, struct st_arena *a, struct st_image *ret, struct st_err *err);
+// What the sandbox is on this machine.
+int st_scan_sandbox(struct st_sandbox_report *ret, struct st_err *err);
+
+// The smallest budget that is accepted.
+#define ST_SCAN_MEMORY_MIN (16ull << 20)
+#define ST_SCAN_MEMORY_DEFAULT (64ull << 20)
+
+#endif

@@ -1,0 +1,61 @@
+// Shared by scan.c (the course of a scan) and pool.c (analyzers at work on layers).
+#ifndef ST_SCAN_SCAN_INT_H
+#define ST_SCAN_SCAN_INT_H
+
+#include "scan/analyzer.h"
+#include "scan/fragstore.h"
+#include "scan/merge.h"
+#include "scan/scan.h"
+
+#include <limits.h>
+
+// What a process costs beside its budget: code, libraries, stack, heap of the C library. Measured (docs/BENCHMARKS.md).
+#define ST_SCAN_PARENT_BASE (3ull << 20)
+#define ST_SCAN_ANALYZER_BASE (3ull << 20)
+#define ST_SCAN_SLICE_MIN (4ull << 20) // with less for each, fewer analyzers are started
+#define ST_SCAN_SPILL_AT (8ull << 20)  // contents of files go to the spill file from here on, whatever the budget
+#define ST_SCAN_ANALYZERS_MAX 16
+#define ST_SCAN_TICK_MS 200
+
+struct st_scan {
+    const struct st_scan_request *opt; // valid during st_scan_run
+    struct st_mem mem;
+    int spill_fd;
+    struct st_arena arena;
+    struct st_image image;
+    struct st_scan_layer *layers;
+    int *fragments; // owned descriptors, -1: none
+    size_t n_layers;
+    struct st_unknown *unknowns;
+    size_t n_unknowns;
+    struct st_merge *merge;
+    struct st_scan_profile profile;
+    size_t failed;
+    char analyzer[PATH_MAX];
+    struct st_fragstore cache, job;
+    char job_sub[96]; // below the state directory
+    char state_dir[PATH_MAX];
+    int *passed; // STREAM: fragments in order of blobs
+    size_t n_passed;
+};
+
+uint64_t st_scan_now_ms(void);
+// ST_E_CANCELLED, ST_E_TIMEOUT, or 0.
+int st_scan_check_time(const struct st_scan *s, struct st_err *err);
+// A descriptor for a fragment: without a name, in the store that it may go to, else in the spill directory.
+int st_scan_out(struct st_scan *s, struct st_err *err);
+// A finished fragment of layer i: filed, its numbers taken.
+int st_scan_take(struct st_scan *s, size_t i, int fd, struct st_err *err);
+void st_scan_sample(struct st_scan *s, const char *phase, size_t layer, const pid_t *pids, size_t n);
+static inline void st_scan_warn(const struct st_scan *s, const char *text)
+{
+    if (s->opt->observer && s->opt->observer->warn)
+        s->opt->observer->warn(s->opt->observer->ctx, text);
+}
+
+// Scan the layers `todo` (indices). Failures are kept in s->layers with keep_going, else the first ends it.
+int st_pool_run(struct st_scan *s, const size_t *todo, size_t n, struct st_err *err);
+// The child that reads a directory as a tar stream. *ret_fd: the reading end.
+int st_pool_rootfs(struct st_scan *s, int *ret_fd, pid_t *ret_pid, struct st_err *err);
+
+#endif
