@@ -3,6 +3,14 @@
 #include "base/map.h"
 #include "catalog/catalog.h"
 
+extern const struct st_cataloger st_cat_go;
+extern const struct st_cataloger st_cat_java;
+extern const struct st_cataloger st_cat_rust;
+
+const struct st_cataloger *const st_catalogers[] = {
+    &st_cat_go,
+    &st_cat_java,
+    &st_cat_rust,
 extern const struct st_cataloger st_cat_apk;
 extern const struct st_cataloger st_cat_conda;
 extern const struct st_cataloger st_cat_dotnet;
