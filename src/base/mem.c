@@ -19,6 +19,7 @@ struct st_mem_region {
     struct st_mem_region *next;
     void *addr;
     size_t len;
+    uint64_t off; // in the file
 };
 
 void st_mem_init(struct st_mem *mem, size_t limit, int spill_fd)
@@ -94,6 +95,20 @@ void st_mem_free(struct st_mem *mem, void *p, size_t n)
     }
 }
 
+static int spill_refused(int e, struct st_err *err)
+{
+    return st_err_set(err, ST_E_SPILL, "spill failed: %s", e == ENOSPC || e == EDQUOT ? "no space" : strerror(e));
+}
+
+static void count_spill(struct st_mem *mem, size_t n)
+{
+    mem->spill_used += n;
+    mem->spill_live += n;
+    mem->spill_dirty += n;
+    if (mem->spill_used > mem->spill_peak)
+        mem->spill_peak = mem->spill_used;
+}
+
 static void *map_spill(struct st_mem *mem, size_t n, struct st_err *err)
 {
     if (mem->spill_fd < 0)
@@ -103,8 +118,7 @@ static void *map_spill(struct st_mem *mem, size_t n, struct st_err *err)
     // Allocate the blocks now: a full disk must be an error here, not a SIGBUS later.
     int e = posix_fallocate(mem->spill_fd, (off_t)mem->spill_used, (off_t)n);
     if (e)
-        return st_err_set(err, ST_E_SPILL, "spill failed: %s", e == ENOSPC || e == EDQUOT ? "no space" : strerror(e)),
-               NULL;
+        return spill_refused(e, err), NULL;
     struct st_mem_region *r = malloc(sizeof *r);
     if (!r)
         return st_err_nomem(err), NULL;
@@ -113,12 +127,32 @@ static void *map_spill(struct st_mem *mem, size_t n, struct st_err *err)
         free(r);
         return st_err_sys(err, "map of the spill file"), NULL;
     }
-    *r = (struct st_mem_region){.next = mem->regions, .addr = p, .len = n};
+    *r = (struct st_mem_region){.next = mem->regions, .addr = p, .len = n, .off = mem->spill_used};
     mem->regions = r;
-    mem->spill_used += n;
-    mem->spill_live += n;
-    mem->spill_dirty += n;
+    count_spill(mem, n);
     return p;
+}
+
+// The block at the end of the spill file grows where it is.
+static void *grow_spill(struct st_mem *mem, struct st_mem_region *r, size_t n, struct st_err *err)
+{
+    size_t more = n - r->len;
+    int e = posix_fallocate(mem->spill_fd, (off_t)mem->spill_used, (off_t)more);
+    if (e)
+        return spill_refused(e, err), NULL;
+    void *p = mremap(r->addr, r->len, n, MREMAP_MAYMOVE);
+    if (p == MAP_FAILED)
+        return st_err_sys(err, "map of the spill file"), NULL;
+    r->addr = p;
+    r->len = n;
+    count_spill(mem, more);
+    return p;
+}
+
+// Do n bytes more stay in memory?
+static bool stays(const struct st_mem *mem, size_t n)
+{
+    return fits(mem, n) && (mem->used + n <= mem->spill_at || mem->spill_fd < 0);
 }
 
 void *st_mem_map(struct st_mem *mem, size_t n, size_t *ret_n, struct st_err *err)
@@ -130,7 +164,7 @@ void *st_mem_map(struct st_mem *mem, size_t n, size_t *ret_n, struct st_err *err
         return st_err_nomem(err), NULL;
     size &= ~(PAGE - 1);
     void *p;
-    if (fits(mem, size) && (mem->used + size <= mem->spill_at || mem->spill_fd < 0)) {
+    if (stays(mem, size)) {
         p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (p == MAP_FAILED)
             return st_err_nomem(err), NULL;
@@ -162,6 +196,48 @@ void st_mem_unmap(struct st_mem *mem, void *p, size_t n)
             return;
         }
     mem->used -= n;
+}
+
+static struct st_mem_region *region_of(const struct st_mem *mem, const void *p)
+{
+    struct st_mem_region *r = mem->regions;
+    while (r && r->addr != p)
+        r = r->next;
+    return r;
+}
+
+void *st_mem_remap(struct st_mem *mem, void *p, size_t old_n, size_t n, size_t *ret_n, struct st_err *err)
+{
+    size_t size;
+    if (st_ckd_add(&size, n, PAGE - 1))
+        return st_err_nomem(err), NULL;
+    size &= ~(PAGE - 1);
+    struct st_mem_region *r = region_of(mem, p);
+    if (r && r->off + r->len == mem->spill_used) {
+        if (refuse(mem))
+            return st_err_nomem(err), NULL;
+        p = grow_spill(mem, r, size, err);
+        if (p)
+            *ret_n = size;
+        return p;
+    }
+    if (!r && stays(mem, size - old_n)) {
+        if (refuse(mem))
+            return st_err_nomem(err), NULL;
+        p = mremap(p, old_n, size, MREMAP_MAYMOVE);
+        if (p == MAP_FAILED)
+            return st_err_nomem(err), NULL;
+        charge(mem, size - old_n);
+        *ret_n = size;
+        return p;
+    }
+    void *q = st_mem_map(mem, size, &size, err);
+    if (!q)
+        return NULL;
+    memcpy(q, p, old_n);
+    st_mem_unmap(mem, p, old_n);
+    *ret_n = size;
+    return q;
 }
 
 void st_mem_trim(struct st_mem *mem)
@@ -336,6 +412,14 @@ int st_buf_reserve(struct st_buf *b, size_t more, struct st_err *err)
         if (!p)
             return -1;
         b->ptr = p;
+        b->cap = cap;
+        return 0;
+    }
+    if (b->mapped) {
+        char *grown = st_mem_remap(b->mem, b->ptr, b->cap, cap, &cap, err);
+        if (!grown)
+            return -1;
+        b->ptr = grown;
         b->cap = cap;
         return 0;
     }

@@ -21,6 +21,7 @@ struct st_mem {
     int spill_fd;                  // borrowed; -1: no spill space, growth past the limit is ST_E_SPILL
     uint64_t spill_used;           // bytes of the spill file handed out so far
     uint64_t spill_live;           // bytes of it mapped now
+    uint64_t spill_peak;           // highest spill_used
     size_t spill_dirty;            // bytes mapped since the last st_mem_trim
     struct st_mem_region *regions; // live spill mappings, for st_mem_trim
     uint64_t requests;             // allocations asked for, for the fault test
@@ -40,6 +41,9 @@ void st_mem_free(struct st_mem *mem, void *p, size_t n); // p may be NULL
 
 // Zeroed block of at least n bytes, rounded up to pages (the size is returned through ret_n).
 void *st_mem_map(struct st_mem *mem, size_t n, size_t *ret_n, struct st_err *err);
+// A block of st_mem_map made larger; contents kept, the rest zeroed. It may move. Costs no copy unless it has to change
+// over to the spill file. NULL with err on refusal: p stays as it was.
+void *st_mem_remap(struct st_mem *mem, void *p, size_t old_n, size_t n, size_t *ret_n, struct st_err *err);
 void st_mem_unmap(struct st_mem *mem, void *p, size_t n); // n as returned; p may be NULL
 // Drop the resident pages of all spill mappings (their contents stay in the file). Cheap when nothing
 // was spilled. Called by users of large structures every few thousand operations.

@@ -10,7 +10,7 @@
 #define WANT_MAX 8                          // catalogers that one file may match
 #define SPARSE_WHOLE ((uint64_t)256 * 1024) // executables up to this size are kept whole
 #define KEEP_BUFFER ((size_t)1024 * 1024)   // a larger content buffer is given back after its file
-#define TRIM_STEP ((size_t)4 * 1024 * 1024) // spilled bytes between two trims while a file is gathered
+#define TRIM_STEP ((size_t)1024 * 1024)     // spilled bytes between two trims while a file is gathered
 
 // A file to be read in the second pass.
 struct again {
@@ -145,7 +145,7 @@ static void watch_done(struct scan *s)
     atomic_store_explicit(&w->parsing, 0, memory_order_release);
     atomic_store_explicit(&w->used, s->mem->used, memory_order_relaxed);
     atomic_store_explicit(&w->peak, s->mem->peak, memory_order_relaxed);
-    atomic_store_explicit(&w->spilled, s->mem->spill_used, memory_order_relaxed);
+    atomic_store_explicit(&w->spilled, s->mem->spill_peak, memory_order_relaxed);
 }
 
 static bool skipped(const struct scan *s, struct st_sv path)
@@ -242,12 +242,15 @@ static int parse_all(struct scan *s, const struct file *f, const uint8_t *want, 
 static int gather(struct scan *s, uint64_t max, struct st_err *err)
 {
     struct st_sv run;
+    size_t unseen = 0; // appended since the last trim
     int rc = 0;
     while (s->content.len < max && (rc = st_tar_data(s->tar, &run, err)) > 0) {
         if (st_buf_add(&s->content, run, err))
             return -1;
-        if (s->mem->spill_dirty > TRIM_STEP)
+        if (s->mem->spill_live && (unseen += run.len) > TRIM_STEP) {
             st_mem_trim(s->mem);
+            unseen = 0;
+        }
     }
     return rc < 0 ? -1 : 0;
 }
@@ -759,7 +762,7 @@ int st_layer_scan(struct st_mem *mem, const struct st_layer_source *src, const s
         rc = reread(&s, src, err);
     if (rc == 0) {
         s.stats.peak = mem->peak;
-        s.stats.spilled = mem->spill_used;
+        s.stats.spilled = mem->spill_peak;
         rc = st_frag_finish(out, &s.stats, err);
     }
     st_mem_free(mem, s.again, s.cap_again * sizeof *s.again);

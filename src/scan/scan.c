@@ -471,7 +471,7 @@ static int merge(struct st_scan *s, struct st_err *err)
         st_merge_new(&s->mem, &s->image.subject, fds, s->n_layers, s->unknowns, s->n_unknowns, s->failed == 0, err);
     if (!s->merge)
         return -1;
-    s->profile.spilled = ST_MAX(s->profile.spilled, s->mem.spill_used);
+    s->profile.spilled = ST_MAX(s->profile.spilled, s->mem.spill_peak);
     st_scan_sample(s, "merge", SIZE_MAX, NULL, 0);
     return 0;
 }

@@ -93,6 +93,30 @@ static void test_reset(void)
     st_mem_release(&m);
 }
 
+// A buffer that outgrows its budget: it moves to the spill file once, then grows there in place.
+static void test_grow(void)
+{
+    struct st_mem m;
+    struct st_err err = {0};
+    ST_AUTO_CLOSE int fd = st_fd_temp("/tmp", &err);
+    st_mem_init(&m, 256 * 1024, fd);
+    struct st_buf b;
+    st_buf_init(&b, &m);
+    int ok = 1;
+    for (uint32_t i = 0; i < 1000000 && ok; i++) {
+        ok = st_buf_add(&b, st_sv_mem(&i, sizeof i), &err) == 0;
+        if (i % 50000 == 0)
+            st_mem_trim(&m);
+    }
+    for (uint32_t i = 0; i < 1000000 && ok; i++)
+        ok = memcmp(b.ptr + 4 * (size_t)i, &i, 4) == 0;
+    TAP_OK(ok && m.used <= 256 * 1024 && m.spill_used == b.cap, "4 MB in a budget of 256 KiB, in one piece: %s",
+           err.text);
+    st_buf_release(&b);
+    TAP_OK(m.used == 0 && m.spill_live == 0, "given back");
+    st_mem_release(&m);
+}
+
 static void test_map(void)
 {
     struct st_mem m;
@@ -149,6 +173,7 @@ int main(void)
     test_spill();
     test_spill_full();
     test_reset();
+    test_grow();
     test_map();
     test_faults();
     return tap_done();
