@@ -19,7 +19,7 @@ enum { MAGIC_HASH = 0x061561, MAGIC_BTREE = 0x053162 };
 struct bdb {
     struct st_sv file;
     const struct st_rpm_sink *sink;
-    struct st_buf blob; // of an overflow chain
+    struct st_rpm_block blob; // of an overflow chain
     bool big;
     uint32_t page_size, last_page, max_bucket;
     uint32_t spares[SPARES];
@@ -106,8 +106,7 @@ static int read_chain(struct bdb *db, uint32_t first, uint32_t len, struct st_sv
         return st_err_set(err, ST_E_LIMIT, "Berkeley DB: record of %u bytes", len);
     if (len > db->bytes_left)
         return st_err_set(err, ST_E_FORMAT, "Berkeley DB: records are longer than the file");
-    st_buf_clear(&db->blob);
-    if (st_buf_reserve(&db->blob, len, err))
+    if (st_rpm_block_reset(&db->blob, len, err))
         return -1;
     uint32_t number = first, mark = 0; // Brent: compare with a page that moves on at powers of two
     for (uint32_t steps = 0; db->blob.len < len; steps++) {
@@ -122,11 +121,11 @@ static int read_chain(struct bdb *db, uint32_t first, uint32_t len, struct st_sv
         if (page_type(&p) != P_OVERFLOW || part == 0 || part > db->page_size - PAGE_HEAD || part > len - db->blob.len)
             return st_err_set_off(err, ST_E_FORMAT, page_off(db, number), "Berkeley DB: bad overflow page %u", number);
         db->bytes_left -= part;
-        if (st_buf_add(&db->blob, st_sv_sub(p.data, PAGE_HEAD, part), err))
-            return -1;
+        memcpy(db->blob.ptr + db->blob.len, p.data.ptr + PAGE_HEAD, part);
+        db->blob.len += part;
         number = next_page(db, &p);
     }
-    *ret = st_buf_sv(&db->blob);
+    *ret = st_sv_mem(db->blob.ptr, len);
     return 0;
 }
 
@@ -226,14 +225,13 @@ static int read_bucket(struct bdb *db, uint32_t bucket, struct st_err *err)
 
 int st_rpm_bdb_walk(struct st_sv file, struct st_mem *mem, const struct st_rpm_sink *sink, struct st_err *err)
 {
-    struct bdb db = {.file = file, .sink = sink};
+    struct bdb db = {.file = file, .sink = sink, .blob = {.mem = mem}};
     if (open_meta(&db, err))
         return -1;
-    st_buf_init(&db.blob, mem);
     int rc = 0;
     for (uint64_t bucket = 0; rc == 0 && bucket <= db.max_bucket; bucket++)
         rc = read_bucket(&db, (uint32_t)bucket, err);
-    st_buf_release(&db.blob);
+    st_rpm_block_release(&db.blob);
     return rc;
 }
 

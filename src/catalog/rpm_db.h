@@ -7,6 +7,30 @@
 
 #include "base/mem.h"
 
+// One block for the record in work. Grows to what the longest record needs and not beyond: the old block goes
+// before the new one comes, and nothing is copied.
+struct st_rpm_block {
+    struct st_mem *mem; // borrowed
+    char *ptr;          // owns; from st_mem_map
+    size_t len, cap;
+};
+static inline void st_rpm_block_release(struct st_rpm_block *b)
+{
+    st_mem_unmap(b->mem, b->ptr, b->cap);
+    b->ptr = NULL;
+    b->len = b->cap = 0;
+}
+// Empty, with room for len bytes.
+static inline int st_rpm_block_reset(struct st_rpm_block *b, size_t len, struct st_err *err)
+{
+    b->len = 0;
+    if (b->ptr && len <= b->cap)
+        return 0;
+    st_rpm_block_release(b);
+    b->ptr = st_mem_map(b->mem, len ? len : 1, &b->cap, err);
+    return b->ptr ? 0 : -1;
+}
+
 struct st_rpm_sink {
     void *ctx;
     // Number of the header in the database, and its blob, valid for the call only.

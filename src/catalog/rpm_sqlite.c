@@ -168,7 +168,7 @@ struct walk {
     const struct st_rpm_sink *sink;
     sqlite3 *db;
     sqlite3_blob *handle; // NULL, or open on the last row
-    struct st_buf blob;
+    struct st_rpm_block blob;
     uint64_t bytes_left; // that records may still have
     unsigned progress;
 };
@@ -253,8 +253,7 @@ static int read_blob(struct walk *w, sqlite3_int64 row, struct st_sv *ret, struc
     if (len > w->bytes_left)
         return st_err_set(err, ST_E_FORMAT, "SQLite: records are longer than the file");
     w->bytes_left -= len;
-    st_buf_clear(&w->blob);
-    if (st_buf_reserve(&w->blob, len + 1, err))
+    if (st_rpm_block_reset(&w->blob, len, err))
         return -1;
     rc = sqlite3_blob_read(w->handle, w->blob.ptr, (int)len, 0);
     if (rc != SQLITE_OK)
@@ -352,15 +351,14 @@ int st_rpm_sqlite_walk(struct st_sv file, struct st_mem *mem, const struct st_rp
         .xCurrentTime = vfs_time,
         .xGetLastError = vfs_error,
     };
-    struct walk w = {.sink = sink, .bytes_left = file.len};
+    struct walk w = {.sink = sink, .bytes_left = file.len, .blob = {.mem = mem}};
     void *charge = st_mem_alloc(mem, ST_RPM_SQLITE_HEAP, err);
     if (!charge)
         return -1;
-    st_buf_init(&w.blob, mem);
     sqlite3_int64 limit = sqlite3_hard_heap_limit64(ST_RPM_SQLITE_HEAP);
     int rc = walk_with_vfs(&w, &vfs, err);
     sqlite3_hard_heap_limit64(limit);
-    st_buf_release(&w.blob);
+    st_rpm_block_release(&w.blob);
     st_mem_free(mem, charge, ST_RPM_SQLITE_HEAP);
     return rc;
 }

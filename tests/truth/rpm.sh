@@ -4,6 +4,7 @@
 # A DATABASE is a Packages, Packages.db or rpmdb.sqlite. Debian's rpm reads Berkeley DB and SQLite; an ndb file is compared with
 # the database given as NDB_TWIN in the environment (one with the same headers). Exit 1 on any difference,
 # 77 (skipped) without rpm unless MUST_WORK=1.
+# Real ones of CentOS 5 to 8 are in pkg/testdata of the Go module github.com/knqyf263/go-rpmdb (go mod download).
 set -eu
 if ! command -v rpm >/dev/null; then
 	[ "${MUST_WORK:-0}" = 1 ] && exit 1

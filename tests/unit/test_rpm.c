@@ -134,7 +134,7 @@ static void test_words(void)
     for (size_t i = 0; i < sizeof databases / sizeof *databases; i++) {
         struct file f = load(databases[i].name);
         unsigned long runs = 0;
-        size_t end = f.len > 100000 ? 200 : 600;
+        size_t end = f.len > 100000 ? 120 : 400;
         for (size_t at = 0; at < end; at += 4)
             for (size_t k = 0; k < sizeof values / sizeof *values; k++, runs++) {
                 uint32_t old = get32(f, at, false);
