@@ -1,5 +1,5 @@
-// The resolver over a set of documents in the text form of tests/image_set.h; what it finds goes over the wire and back and into
-// every form of output. The first byte picks tag, platform and pin.
+// The resolver over a set of documents in the text form of tests/image_set.h; what it finds goes over the wire and back
+// and into every form of output. The first byte picks tag, platform and pin.
 #include "image/inspect.h"
 #include "image_set.h"
 
