@@ -3,18 +3,12 @@
 #include "base/map.h"
 #include "catalog/catalog.h"
 
-extern const struct st_cataloger st_cat_go;
-extern const struct st_cataloger st_cat_java;
-extern const struct st_cataloger st_cat_rust;
-
-const struct st_cataloger *const st_catalogers[] = {
-    &st_cat_go,
-    &st_cat_java,
-    &st_cat_rust,
 extern const struct st_cataloger st_cat_apk;
 extern const struct st_cataloger st_cat_conda;
 extern const struct st_cataloger st_cat_dotnet;
 extern const struct st_cataloger st_cat_dpkg;
+extern const struct st_cataloger st_cat_go;
+extern const struct st_cataloger st_cat_java;
 extern const struct st_cataloger st_cat_nix;
 extern const struct st_cataloger st_cat_npm;
 extern const struct st_cataloger st_cat_pacman;
@@ -25,6 +19,7 @@ extern const struct st_cataloger st_cat_release;
 extern const struct st_cataloger st_cat_rpm;
 extern const struct st_cataloger st_cat_rpm_wal;
 extern const struct st_cataloger st_cat_ruby;
+extern const struct st_cataloger st_cat_rust;
 
 // clang-format off
 const struct st_cataloger *const st_catalogers[] = {
@@ -32,6 +27,8 @@ const struct st_cataloger *const st_catalogers[] = {
     &st_cat_conda,
     &st_cat_dotnet,
     &st_cat_dpkg,
+    &st_cat_go,
+    &st_cat_java,
     &st_cat_nix,
     &st_cat_npm,
     &st_cat_pacman,
@@ -42,6 +39,7 @@ const struct st_cataloger *const st_catalogers[] = {
     &st_cat_rpm,
     &st_cat_rpm_wal,
     &st_cat_ruby,
+    &st_cat_rust,
     NULL,
 };
 // clang-format on
