@@ -105,7 +105,8 @@ struct st_note {
     X(ST_UNKNOWN_LINK, "link")               /* a hard link whose target's bytes cannot be read again */ \
     X(ST_UNKNOWN_ENCRYPTED, "encrypted")     /* zip member with a password */                            \
     X(ST_UNKNOWN_UNSUPPORTED, "unsupported") /* a known format or feature that is not read */            \
-    X(ST_UNKNOWN_FOREIGN, "foreign-layer")   /* a layer whose blob is not in the image */
+    X(ST_UNKNOWN_FOREIGN, "foreign-layer")   /* a layer whose blob is not in the image */                \
+    X(ST_UNKNOWN_UNREADABLE, "unreadable")   /* the file of a directory could not be opened or read */
 
 enum st_unknown_reason {
 #define ST_UNKNOWN_ENUM(id, word) id,

@@ -87,8 +87,10 @@ static int take_distro(struct st_merge *m, struct st_evid *e, const struct st_fr
     if (st_frag_get_distro(rec, &d, err))
         return -1;
     int rank = distro_rank(e, &d);
-    if (rank <= m->distro_rank)
+    // Where several release files speak, the first by path counts.
+    if (rank < m->distro_rank || (rank == m->distro_rank && st_sv_cmp(e->node->path, m->distro_path) >= 0))
         return 0;
+    m->distro_path = e->node->path;
     m->distro_rank = rank;
     m->distro = d;
     for (size_t i = 0; i < ST_DISTRO_TEXTS; i++)

@@ -5,6 +5,7 @@
 #include "base/map.h"
 
 #include <stdio.h>
+#include <sys/stat.h>
 
 #define WANT_MAX 8                          // catalogers that one file may match
 #define SPARSE_WHOLE ((uint64_t)256 * 1024) // executables up to this size are kept whole
@@ -595,6 +596,22 @@ static size_t without_names(uint8_t *want, size_t n)
     return k;
 }
 
+// A file of a directory that could not be read (src/image/rootfs.h). It belongs to no cataloger: the first lends its
+// name.
+static int unreadable(struct scan *s, const struct st_tar_entry *e, struct st_err *err)
+{
+    struct st_parse p = {.path = e->path};
+    struct lazy l = lazy_of(s, &p, e->index, 0);
+    if (start(&l, err))
+        return -1;
+    return st_frag_put_unknown(s->out, ST_UNKNOWN_UNREADABLE, ST_SV_NULL, e->error, err);
+}
+
+static uint32_t type_bits(enum st_tar_type type)
+{
+    return type == ST_TAR_DIR ? S_IFDIR : type == ST_TAR_SYMLINK ? S_IFLNK : S_IFREG;
+}
+
 static int entry(struct scan *s, const struct st_tar_entry *e, struct st_err *err)
 {
     int rc = 0;
@@ -606,10 +623,12 @@ static int entry(struct scan *s, const struct st_tar_entry *e, struct st_err *er
         return 0;
     uint8_t want[WANT_MAX];
     size_t n = st_classify(s->opt->classifier, e->path, want, WANT_MAX);
-    struct file f = {.path = e->path, .mode = e->mode, .size = e->size, .entry = e->index};
+    struct file f = {.path = e->path, .mode = e->mode | type_bits(e->type), .size = e->size, .entry = e->index};
     if (n && by_name(s, &f, want, n, err))
         return -1;
     n = without_names(want, n);
+    if (e->error.len)
+        return unreadable(s, e, err);
     switch (e->type) {
     case ST_TAR_FILE:
         s->stats.files++;

@@ -59,6 +59,7 @@ struct st_merge {
     size_t n_owners, cap_owners;
     struct st_distro distro;
     int distro_rank; // 0: none
+    struct st_sv distro_path;
     struct st_unknown *unknowns;
     size_t n_unknowns, cap_unknowns;
     struct st_arena item_arena; // of the item that was handed out last
