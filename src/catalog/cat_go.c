@@ -451,6 +451,8 @@ static int emit_build(struct go_build *b, struct st_sv modules, struct st_err *e
     else
         modules = ST_SV("");
     st_sv_cut(b->version, ' ', &b->version, &b->experiments);
+    if (!st_sv_starts(b->experiments, ST_SV("X:")))
+        b->experiments = ST_SV("");
     struct st_sv arch = b->setting[SETTING_ARCH];
     if (read_list(b, modules, err))
         return -1;

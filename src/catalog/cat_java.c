@@ -218,11 +218,17 @@ static int read_manifest(struct java *j, const struct st_zip_entry *e, struct st
     return st_manifest_read((struct st_sv){own, text.len}, &j->arena, &j->manifest, err);
 }
 
-// "META-INF/maven/<group>/<artifact>/" at the start or behind a '/'.
+// "META-INF/maven/<group>/<artifact>/<file>" at the start or behind a '/'.
 static bool in_maven_dir(struct st_sv name)
 {
     size_t i = st_sv_search(name, ST_SV("META-INF/maven/"));
-    return i == 0 || (i != ST_SV_NPOS && name.ptr[i - 1] == '/');
+    if (i == ST_SV_NPOS || (i && name.ptr[i - 1] != '/'))
+        return false;
+    struct st_sv part, rest = st_sv_from(name, i + ST_SV("META-INF/maven/").len);
+    unsigned n = 0;
+    while (st_sv_split(&rest, '/', &part))
+        n++;
+    return n == 3;
 }
 
 static int collect(struct java *j, struct st_err *err)
