@@ -240,9 +240,19 @@ int st_zip_raw(struct st_zip *z, const struct st_zip_entry *e, struct st_sv *ret
     return 0;
 }
 
-static uint32_t checksum(struct st_sv s)
+#define CRC_STEP ((size_t)1 << 20) // bytes between two trims of spilled memory
+
+static uint32_t checksum(struct st_sv s, struct st_mem *mem)
 {
-    return s.len ? crc32_gzip_refl(0, (const unsigned char *)s.ptr, s.len) : 0;
+    uint32_t crc = 0;
+    while (s.len) {
+        struct st_sv step = st_sv_sub(s, 0, CRC_STEP);
+        crc = crc32_gzip_refl(crc, (const unsigned char *)step.ptr, step.len);
+        s = st_sv_from(s, step.len);
+        if (s.len && st_mem_spilled(mem))
+            st_mem_trim(mem);
+    }
+    return crc;
 }
 
 int st_zip_read(struct st_zip *z, const struct st_zip_entry *e, uint64_t max, struct st_buf *buf, struct st_sv *ret,
@@ -269,7 +279,7 @@ int st_zip_read(struct st_zip *z, const struct st_zip_entry *e, uint64_t max, st
     }
     if (data.len != e->size)
         return st_err_set_off(err, ST_E_FORMAT, e->header, "zip member has a wrong size");
-    if ((e->method == METHOD_DEFLATE || data.len <= ST_ZIP_CHECK_STORED) && checksum(data) != e->crc)
+    if ((e->method == METHOD_DEFLATE || data.len <= ST_ZIP_CHECK_STORED) && checksum(data, buf->mem) != e->crc)
         return st_err_set_off(err, ST_E_FORMAT, e->header, "zip member has a wrong checksum");
     *ret = data;
     return 0;

@@ -205,6 +205,7 @@ struct st_stream *st_gzip_new(struct st_mem *mem, struct st_stream *inner, struc
 // ---- one buffer -----------------------------------------------------------------------------------------
 
 #define INFLATE_STEP (64 * 1024)
+#define INFLATE_TRIM (1024 * 1024) // made at once, and between two trims once there is a spill file
 
 static int inflate_all(struct inflate_state *z, struct st_sv in, uint64_t max, struct st_buf *out, struct st_err *err)
 {
@@ -218,13 +219,15 @@ static int inflate_all(struct inflate_state *z, struct st_sv in, uint64_t max, s
             if (st_buf_reserve(out, (size_t)ST_MIN(max - made, (uint64_t)INFLATE_STEP), err))
                 return -1;
         uint64_t room = ST_MIN((uint64_t)(out->cap - out->len), max - made + 1);
-        uint32_t give = (uint32_t)ST_MIN(room, (uint64_t)UINT32_MAX);
+        uint32_t give = (uint32_t)ST_MIN(room, (uint64_t)INFLATE_TRIM);
         z->next_out = (uint8_t *)out->ptr + out->len;
         z->avail_out = give;
         z->next_in = (uint8_t *)(in.len ? in.ptr : "") + used;
         z->avail_in = (uint32_t)ST_MIN(in.len - used, (size_t)UINT32_MAX);
         uint32_t fed = z->avail_in;
         int rc = isal_inflate(z);
+        if (st_mem_spilled(out->mem) && made / INFLATE_TRIM != (made + give - z->avail_out) / INFLATE_TRIM)
+            st_mem_trim(out->mem);
         used += fed - z->avail_in;
         made += give - z->avail_out;
         out->len += give - z->avail_out;

@@ -2,7 +2,9 @@
 """Java archives: every coordinate of a pom.properties, in every archive in every archive, must be reported, and nothing
 else but one package for each archive that has none of its own name.
 
-usage: java.py RUN_GOLDEN_CATALOG FILE|DIRECTORY...      (Python's zipfile reads them.) TAP on standard output.
+usage: java.py RUN_GOLDEN_CATALOG [FILE|DIRECTORY]...
+
+Python's zipfile reads them. Without arguments: what is installed here (/usr/share/java, ~/.m2). TAP on standard output.
 """
 import io, os, re, subprocess, sys, zipfile
 
@@ -94,10 +96,14 @@ def check(path, name):
        '\n'.join([f'missing {m}' for m in missing] + wrong + notes))
 
 
+paths = paths or [d for d in ('/usr/share/java', os.path.expanduser('~/.m2/repository')) if os.path.isdir(d)]
 for p in paths:
     for f in [p] if os.path.isfile(p) else sorted(os.path.join(a, f) for a, _, fs in os.walk(p) for f in fs):
         if EXT.search(f):
             check(f, os.path.relpath(f, p) if f != p else os.path.basename(f))
+if count == 0:
+    print('1..0 # SKIP no archives here')
+    sys.exit(0)
 print(f'# {packages} packages, {packages - guesses} with the coordinate of a pom.properties; {unreadable} unreadable archives')
 print(f'1..{count}')
-sys.exit(failed > 0 or count == 0)
+sys.exit(failed > 0)
