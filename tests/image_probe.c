@@ -160,7 +160,8 @@ int main(int argc, char **argv)
     if (!args.ref && !args.rootfs)
         return 2;
     struct st_mem mem;
-    st_mem_init(&mem, 64 << 20, -1);
+    ST_AUTO_CLOSE int spill = args.rootfs ? st_fd_temp("/tmp", &err) : -1; // as much as stella's child gets
+    st_mem_init(&mem, args.rootfs ? 4 << 20 : 64 << 20, spill);
     struct st_arena a;
     st_arena_init(&a, &mem);
     struct st_image img;

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#define RECORDS_MAX 2048
+#define RECORDS_MAX 256
 #define TEXT_MAX (8u << 20)
 
 struct record {

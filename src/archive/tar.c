@@ -381,6 +381,7 @@ static int entry(struct st_tar *t, const unsigned char *block, struct st_tar_ent
     if (t->local.has_error && st_buf_add(&t->error, st_buf_sv(&t->local.error), err))
         return -1;
     e->error = st_buf_sv(&t->error);
+    e->full_size = t->local.full_size;
     st_tar_override_clear(&t->local);
     return 0;
 }

@@ -19,6 +19,7 @@ struct st_tar_entry {
     uint64_t size;      // bytes that st_tar_data hands out (holes of sparse files included); 0 unless FILE
     uint64_t index;     // ordinal of the entry, from 0
     uint64_t offset;    // of its (first) header in the stream
+    uint64_t full_size; // of a directory read as a stream: the file's size when its bytes were left out, else 0
     struct st_sv error; // of a directory read as a stream (src/image/rootfs.h): why its bytes are not here
 };
 

@@ -26,6 +26,7 @@ struct st_tar_override {
     bool has_path, has_link, has_size, has_sparse_size, has_error;
     struct st_buf path, link, error;
     uint64_t size;        // of the data in the archive
+    uint64_t full_size;   // STELLA.size
     uint64_t sparse_size; // GNU.sparse.size, GNU.sparse.realsize
     unsigned sparse_major, sparse_minor;
     bool has_version, has_map; // GNU.sparse.major; GNU.sparse.map or offset and numbytes records

@@ -46,6 +46,7 @@ enum key {
     SPARSE_MAJOR,
     SPARSE_MINOR,
     ERROR,
+    FULL_SIZE,
     OTHER
 };
 
@@ -67,6 +68,7 @@ static enum key key_of(struct st_sv k)
         {ST_SV_INIT("GNU.sparse.major"), SPARSE_MAJOR},
         {ST_SV_INIT("GNU.sparse.minor"), SPARSE_MINOR},
         {ST_SV_INIT("STELLA.error"), ERROR},
+        {ST_SV_INIT("STELLA.size"), FULL_SIZE},
     };
     for (size_t i = 0; i < ST_LEN(keys); i++)
         if (st_sv_eq(k, keys[i].name))
@@ -117,6 +119,8 @@ static int record(struct reading *r, struct st_sv k, struct st_sv v, struct st_e
         return 0;
     case ERROR:
         return text(t, &o->error, &o->has_error, v, err);
+    case FULL_SIZE:
+        return number(t, v, &o->full_size, err);
     case SPARSE_MINOR:
     case OTHER:
         return 0;

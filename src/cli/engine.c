@@ -163,42 +163,71 @@ static int write_one(const char *format, const struct st_inventory *inv, const s
 
 #define ASIDE ".stella-partial"
 
-// Written under another name beside it and renamed when complete: nobody ever sees half a document. What a killed run
-// left is written over by the next.
-static int write_file(const char *path, const char *format, const struct st_inventory *inv,
-                      const struct st_sbom_options *opt, struct st_err *err)
+// A file is written under another name beside it and renamed when complete: nobody ever sees half a document. It is
+// opened before the scan, so that a wrong name costs no time. What a killed run left is written over by the next.
+struct output {
+    int fd;
+    bool special; // /dev/null, a pipe: there is nothing to rename
+    char aside[PATH_MAX];
+};
+
+static int output_open(struct output *f, const char *path, struct st_err *err)
 {
     struct stat st;
-    char aside[PATH_MAX];
-    bool special = stat(path, &st) == 0 && !S_ISREG(st.st_mode); // /dev/null, a pipe: there is nothing to rename
-    if (snprintf(aside, sizeof aside, "%s%s", path, special ? "" : ASIDE) >= (int)sizeof aside)
+    f->special = stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+    if (snprintf(f->aside, sizeof f->aside, "%s%s", path, f->special ? "" : ASIDE) >= (int)sizeof f->aside)
         return st_err_set(err, ST_E_INPUT, "file name too long: %.200s", path);
-    if (!special)
-        unlink(aside);
-    ST_AUTO_CLOSE int fd = open(aside, O_WRONLY | O_CREAT | O_CLOEXEC | (special ? 0 : O_EXCL | O_NOFOLLOW), 0666);
-    if (fd < 0)
-        return st_err_sys(err, "cannot write %s", path);
+    if (!f->special)
+        unlink(f->aside);
+    f->fd = open(f->aside, O_WRONLY | O_CREAT | O_CLOEXEC | (f->special ? 0 : O_EXCL | O_NOFOLLOW), 0666);
+    return f->fd < 0 ? st_err_sys(err, "cannot write %s", path) : 0;
+}
+
+// Not renamed: the name stays what it was.
+static void output_drop(struct output *f)
+{
+    if (f->fd >= 0) {
+        close(f->fd);
+        if (!f->special)
+            unlink(f->aside);
+    }
+    f->fd = -1;
+}
+
+static int output_write(struct output *f, const struct st_scan_output *to, const struct st_inventory *inv,
+                        const struct st_sbom_options *opt, struct st_err *err)
+{
     struct st_out out;
-    st_out_init_fd(&out, fd);
-    int rc = write_one(format, inv, opt, &out, err);
+    st_out_init_fd(&out, f->fd);
+    int rc = write_one(to->format, inv, opt, &out, err);
     if (st_out_finish(&out, rc ? NULL : err))
-        rc = rc ? rc : st_err_wrap(err, "%s", path);
-    if (rc == 0 && !special && rename(aside, path))
-        rc = st_err_sys(err, "cannot write %s", path);
-    if (rc && !special)
-        unlink(aside);
+        rc = rc ? rc : st_err_wrap(err, "%s", to->path);
+    if (rc == 0 && !f->special && rename(f->aside, to->path))
+        rc = st_err_sys(err, "cannot write %s", to->path);
+    if (rc == 0) {
+        close(f->fd);
+        f->fd = -1;
+    }
     return rc;
 }
 
-static int write_outputs(const struct st_scan_options *o, const struct st_inventory *inv, struct st_mem *mem,
-                         struct st_err *err)
+static int open_outputs(const struct st_scan_options *o, struct output *files, struct st_err *err)
+{
+    for (size_t i = 0; i < o->n_outputs; i++)
+        if (o->outputs[i].path && output_open(&files[i], o->outputs[i].path, err))
+            return -1;
+    return 0;
+}
+
+static int write_outputs(const struct st_scan_options *o, struct output *files, const struct st_inventory *inv,
+                         struct st_mem *mem, struct st_err *err)
 {
     struct st_sbom_options opt;
     if (sbom_options(mem, &opt, err))
         return -1;
     for (size_t i = 0; i < o->n_outputs; i++) {
         opt.width = o->outputs[i].path ? 0 : terminal_width(1);
-        if (o->outputs[i].path ? write_file(o->outputs[i].path, o->outputs[i].format, inv, &opt, err)
+        if (o->outputs[i].path ? output_write(&files[i], &o->outputs[i], inv, &opt, err)
                                : write_one(o->outputs[i].format, inv, &opt, o->out, err))
             return -1;
     }
@@ -287,7 +316,8 @@ static void request_of(struct source *s, const struct st_scan_options *o)
     }
 }
 
-static int after_scan(const struct st_scan_options *o, struct st_scan *scan, struct source *s, struct st_err *err)
+static int after_scan(const struct st_scan_options *o, struct output *files, struct st_scan *scan, struct source *s,
+                      struct st_err *err)
 {
     const struct st_inventory *inv = st_scan_inventory(scan);
     const struct st_subject *sub = inv->subject;
@@ -295,7 +325,7 @@ static int after_scan(const struct st_scan_options *o, struct st_scan *scan, str
         o->events->subject(o->events, sub->manifest_digest.len ? sub->manifest_digest : sub->config_digest, sub->size);
     if (o->events)
         o->events->peak_bytes = st_scan_profile(scan)->peak_tree;
-    int rc = write_outputs(o, inv, &s->mem, err);
+    int rc = write_outputs(o, files, inv, &s->mem, err);
     if (rc == 0 && o->profile)
         rc = st_profile_report(scan, o->memory, o->profile_output, err);
     if (rc == 0)
@@ -317,15 +347,22 @@ int st_scan_image(const struct st_scan_options *o, struct st_err *err)
     struct source s = {.mode = o->progress, .quiet = o->quiet};
     if (o->home)
         snprintf(s.home, sizeof s.home, "%s", o->home);
+    struct output files[ST_SCAN_OUTPUTS_MAX];
+    for (size_t i = 0; i < ST_SCAN_OUTPUTS_MAX; i++)
+        files[i].fd = -1;
     catch_signals();
     int rc = source_open(&s, o->image, o->platform, o->offline, err);
     struct st_scan *scan = NULL;
+    if (rc == 0)
+        rc = open_outputs(o, files, err);
     if (rc == 0) {
         request_of(&s, o);
         rc = st_scan_run(&s.request, &scan, err);
     }
     if (rc == 0)
-        rc = after_scan(o, scan, &s, err);
+        rc = after_scan(o, files, scan, &s, err);
+    for (size_t i = 0; i < ST_SCAN_OUTPUTS_MAX; i++)
+        output_drop(&files[i]);
     st_scan_free(scan);
     source_close(&s);
     return rc;

@@ -9,8 +9,9 @@
 // -----------------------------------------------------
 
 // A regular file of the layout, opened beneath dirfd without leaving it. Only "oci-layout", "index.json" and
-// "blobs/sha256/<hex>" are names: anything else is ST_E_CORRUPT, so a name may come from the sandbox. 1 with *ret_fd
-// (the caller closes) and *ret_size; 0 when there is none; -1.
+// "blobs/sha256/<hex>" are names: anything else is ST_E_CORRUPT, so a name may come from the sandbox ("manifest.json",
+// which the resolver asks for where there is no index, is not there). 1 with *ret_fd (the caller closes) and *ret_size;
+// 0 when there is none; -1.
 int st_blobs_dir_open(int dirfd, struct st_sv name, int *ret_fd, uint64_t *ret_size, struct st_err *err);
 struct st_blobs st_blobs_dir(const int *dirfd); // borrowed; blobs are ST_BLOB_FILE
 

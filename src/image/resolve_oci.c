@@ -420,8 +420,8 @@ int st_resolver_oci(struct st_resolver *r, struct st_sv text, struct st_image *r
     const struct candidate *c = NULL;
     if (st_manifest_parse(text, r->arena, &index, err))
         return st_err_wrap(err, "index.json");
-    if (!index.is_index)
-        return st_err_set(err, ST_E_CORRUPT, "index.json names no manifests");
+    if (!index.is_index && (index.has_config || index.layers.n)) // umoci's empty layout has `null`
+        return st_err_set(err, ST_E_CORRUPT, "index.json is a manifest, not an index");
     if (collect(&o, &index, err) || choose(&o, &c, err) || fill(&o, c, ret, err))
         return -1;
     return set_tags(&o, &index, c, ret, err);

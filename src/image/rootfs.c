@@ -16,6 +16,7 @@
 
 #define BLOCK 512
 #define COPY_SIZE (128 * 1024)
+#define TRIM_EVERY 4096 // entries between two releases of spilled pages
 #define USTAR_NAME 100
 #define USTAR_SIZE_MAX 077777777777ull // larger: pax size
 
@@ -517,6 +518,7 @@ static int walk_tree(struct walk *w, int dirfd, struct st_err *err)
         return st_err_set(err, ST_E_INPUT, "the directory is a kernel interface, not a root file system");
     if (lseek(fd, 0, SEEK_SET) < 0 || enter(w, st_take_fd(&fd), &st, err)) // the position is shared by the copies
         return -1;
+    uint64_t steps = 0;
     while (w->depth) {
         struct level *l = &w->levels[w->depth - 1];
         struct name *n = l->next;
@@ -527,7 +529,8 @@ static int walk_tree(struct walk *w, int dirfd, struct st_err *err)
         l->next = n->next;
         if (put_one(w, l, n, err))
             return -1;
-        st_mem_trim(w->mem);
+        if (++steps % TRIM_EVERY == 0)
+            st_mem_trim(w->mem);
     }
     return put_zeros(w, 2 * BLOCK, err) || flush(w, err) ? -1 : 0;
 }

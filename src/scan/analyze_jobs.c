@@ -188,6 +188,7 @@ int st_job_layer(struct st_proto_msg *m, struct st_layer_watch *watch, struct st
     get_mem(m, m->n_fds > 2 ? m->fds[2] : -1, &mem);
     struct st_layer_options opt = {.watch = watch};
     struct blob_range blob = {.mem = &mem, .pipe = st_wire_max(&m->in, 1), .fd = m->n_fds > 1 ? m->fds[1] : -1};
+    opt.rootfs = blob.pipe;
     blob.offset = st_wire_u64(&m->in);
     blob.length = st_wire_u64(&m->in);
     opt.want_digest = st_wire_max(&m->in, 1);

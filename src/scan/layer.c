@@ -618,7 +618,7 @@ static uint32_t type_bits(enum st_tar_type type)
 static int entry(struct scan *s, const struct st_tar_entry *e, struct st_err *err)
 {
     int rc = 0;
-    if (e->type != ST_TAR_DIR && whiteout(s, e->path, &rc, err))
+    if (e->type != ST_TAR_DIR && !s->opt->rootfs && whiteout(s, e->path, &rc, err))
         return rc;
     if (st_frag_put_item(s->out, e->type == ST_TAR_DIR ? ST_ITEM_DIR : ST_ITEM_NONDIR, e->path, err))
         return -1;
@@ -630,8 +630,14 @@ static int entry(struct scan *s, const struct st_tar_entry *e, struct st_err *er
     if (n && by_name(s, &f, want, n, err))
         return -1;
     n = without_names(want, n);
-    if (e->error.len)
+    if (s->opt->rootfs && e->error.len)
         return unreadable(s, e, err);
+    if (s->opt->rootfs && e->full_size) { // left out: nobody wants it, or it is too large for whoever does
+        struct st_view none = {.size = e->full_size};
+        f.size = e->full_size;
+        s->stats.files++;
+        return parse_all(s, &f, want, n, &none, true, err);
+    }
     switch (e->type) {
     case ST_TAR_FILE:
         s->stats.files++;

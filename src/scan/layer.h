@@ -41,6 +41,7 @@ struct st_layer_options {
     // `digest` is set or `want_digest`; the same for the diff ID.
     char digest[ST_DIGEST_HEX + 1], diff_id[ST_DIGEST_HEX + 1];
     bool want_digest, want_diff_id;
+    bool rootfs; // a directory as a stream (src/image/rootfs.h): ".wh." names are ordinary files
     // Paths that a parser died on in an earlier try: named as unknown (crash), not parsed.
     const struct st_sv *skip;
     size_t n_skip;

@@ -80,12 +80,16 @@ struct wants {
 static bool want_file(void *ctx, struct st_sv path, uint32_t mode, uint64_t size, struct st_sv head)
 {
     (void)mode;
-    uint8_t cats[1];
-    if (st_classify(((struct wants *)ctx)->c, path, cats, 1))
-        return true;
-    for (size_t i = 0; st_catalogers[i]; i++)
-        if (!st_catalogers[i]->globs && st_catalogers[i]->magic && st_catalogers[i]->magic(head, size))
+    uint8_t cats[8];
+    size_t n = st_classify(((struct wants *)ctx)->c, path, cats, ST_LEN(cats));
+    for (size_t i = 0; i < n; i++)
+        if (size <= st_catalogers[cats[i]]->max_size)
             return true;
+    for (size_t i = 0; n == 0 && st_catalogers[i]; i++) {
+        const struct st_cataloger *c = st_catalogers[i];
+        if (!c->globs && c->magic && size <= c->max_size && c->magic(head, size))
+            return true;
+    }
     return false;
 }
 
