@@ -39,8 +39,16 @@ void st_tar_free(struct st_tar *t); // NULL allowed
 int st_tar_next(struct st_tar *t, struct st_tar_entry *ret, struct st_err *err);
 // Next run of the current entry's data: 1 with a non-empty view (valid until the next call), 0 at its end, -1.
 int st_tar_data(struct st_tar *t, struct st_sv *ret, struct st_err *err);
+// The rest of the current entry's data as a stream, valid until the next st_tar_next (which may come before it is
+// read to its end). Frees nothing of `t`.
+struct st_stream *st_tar_stream(struct st_mem *mem, struct st_tar *t, struct st_err *err);
 
-// Normalise a path as described above into out (at least s.len bytes); its length is returned.
+// From now on read as container runtimes do (all of them with Go's archive/tar), where they differ from POSIX and GNU
+// tar: global pax headers change nothing, and the archive ends at its first end marker, whatever is behind it. For
+// layers: an archive behind the end marker would hide or invent packages that no container ever sees.
+void st_tar_as_runtime(struct st_tar *t);
+
+// Normalise a path as described above into out (at least s.len bytes, or s itself); its length is returned.
 size_t st_path_normalise(struct st_sv s, char *out);
 
 #endif

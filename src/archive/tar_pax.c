@@ -1,151 +1,117 @@
-// pax extended headers: records "LENGTH KEY=VALUE\n" (POSIX.1-2017, pax, "pax Extended Header").
+// pax extended header records (POSIX.1-2017 pax, "pax Extended Header"; GNU tar manual, "Storing Sparse Files").
 #include "archive/tar_int.h"
 
-static int text(struct st_tar *t, struct st_buf *to, bool *has, struct st_sv v, struct st_err *err)
+#include "base/ckd.h"
+
+#include <inttypes.h>
+
+enum kind { TEXT, NUMBER, MAP, MAP_OFFSET, MAP_LENGTH };
+
+static const struct {
+    struct st_sv key;
+    enum kind kind;
+    int at;
+    bool global; // has a meaning in a global header
+} keys[] = {
+    {ST_SV_INIT("path"), TEXT, PAX_PATH, true},
+    {ST_SV_INIT("linkpath"), TEXT, PAX_LINK, true},
+    {ST_SV_INIT("size"), NUMBER, PAX_SIZE, true},
+    {ST_SV_INIT("GNU.sparse.name"), TEXT, PAX_SPARSE_NAME, false},
+    {ST_SV_INIT("STELLA.error"), TEXT, PAX_ERROR, false}, // src/image/rootfs.h
+    {ST_SV_INIT("STELLA.size"), NUMBER, PAX_FULL_SIZE, false},
+    {ST_SV_INIT("GNU.sparse.size"), NUMBER, PAX_SPARSE_SIZE, false},
+    {ST_SV_INIT("GNU.sparse.realsize"), NUMBER, PAX_SPARSE_SIZE, false},
+    {ST_SV_INIT("GNU.sparse.major"), NUMBER, PAX_SPARSE_MAJOR, false},
+    {ST_SV_INIT("GNU.sparse.minor"), NUMBER, PAX_SPARSE_MINOR, false},
+    {ST_SV_INIT("GNU.sparse.map"), MAP, 0, false},
+    {ST_SV_INIT("GNU.sparse.offset"), MAP_OFFSET, 0, false},
+    {ST_SV_INIT("GNU.sparse.numbytes"), MAP_LENGTH, 0, false},
+};
+
+void tar_pax_clear(struct tar_pax *pax)
 {
-    if (v.len > ST_TAR_NAME_MAX)
-        return st_tar_fail(t, ST_E_LIMIT, "name is longer than 64 KiB", err);
-    size_t nul = st_sv_find(v, '\0'); // no tar program looks behind it
-    v.len = nul == ST_SV_NPOS ? v.len : nul;
-    st_buf_clear(to);
-    *has = v.len > 0; // an empty value takes the record back
-    return st_buf_add(to, v, err);
+    memset(pax->has_text, PAX_ABSENT, sizeof pax->has_text);
+    memset(pax->has_number, PAX_ABSENT, sizeof pax->has_number);
 }
 
-static int number(struct st_tar *t, struct st_sv v, uint64_t *ret, struct st_err *err)
+static int set_text(struct st_tar *t, struct tar_pax *pax, int at, struct st_sv value, struct st_err *err)
 {
-    return st_sv_u64(v, 10, ret) && *ret <= INT64_MAX
-               ? 0
-               : st_tar_fail(t, ST_E_CORRUPT, "pax record has a bad number", err);
+    size_t nul = st_sv_find(value, '\0');
+    value = st_sv_sub(value, 0, nul);
+    pax->has_text[at] = value.len ? PAX_SET : PAX_EMPTY;
+    st_buf_clear(&pax->text[at]);
+    if (value.len > ST_TAR_NAME_MAX)
+        return st_err_set_off(err, ST_E_LIMIT, st_stream_pos(t->in), "tar: name longer than %d bytes", ST_TAR_NAME_MAX);
+    return st_buf_add(&pax->text[at], value, err);
 }
 
-// GNU.sparse.map (0.1): "offset,length,offset,length..."
-static int sparse_map(struct st_tar *t, struct st_sv v, struct st_err *err)
+static int add_map(struct st_tar *t, struct st_sv value, struct st_err *err)
 {
-    struct st_sv a, b;
-    st_buf_clear(&t->map);
-    while (st_sv_split(&v, ',', &a)) {
-        uint64_t off, len;
-        if (!st_sv_split(&v, ',', &b))
-            return st_tar_fail(t, ST_E_CORRUPT, "sparse map is cut short", err);
-        if (number(t, a, &off, err) || number(t, b, &len, err) || st_tar_sparse_add(t, off, len, err))
+    struct st_sv offset, length;
+    uint64_t o, n;
+    tar_sparse_clear(t); // of two maps the last one counts, as of any two records
+    t->has_map = true;
+    while (st_sv_split(&value, ',', &offset)) {
+        if (!st_sv_split(&value, ',', &length) || !st_sv_u64(offset, 10, &o) || !st_sv_u64(length, 10, &n))
+            return tar_corrupt(t, "bad GNU.sparse.map", err);
+        if (tar_sparse_add(t, o, n, err))
             return -1;
     }
     return 0;
 }
 
-enum key {
-    PATH,
-    LINK,
-    SIZE,
-    SPARSE_SIZE,
-    SPARSE_NAME,
-    SPARSE_MAP,
-    SPARSE_OFFSET,
-    SPARSE_BYTES,
-    SPARSE_MAJOR,
-    SPARSE_MINOR,
-    ERROR,
-    FULL_SIZE,
-    OTHER
-};
-
-static enum key key_of(struct st_sv k)
+static int record(struct st_tar *t, struct tar_pax *pax, struct st_sv key, struct st_sv value, struct st_err *err)
 {
-    static const struct {
-        struct st_sv name;
-        enum key key;
-    } keys[] = {
-        {ST_SV_INIT("path"), PATH},
-        {ST_SV_INIT("linkpath"), LINK},
-        {ST_SV_INIT("size"), SIZE},
-        {ST_SV_INIT("GNU.sparse.size"), SPARSE_SIZE},
-        {ST_SV_INIT("GNU.sparse.realsize"), SPARSE_SIZE},
-        {ST_SV_INIT("GNU.sparse.name"), SPARSE_NAME},
-        {ST_SV_INIT("GNU.sparse.map"), SPARSE_MAP},
-        {ST_SV_INIT("GNU.sparse.offset"), SPARSE_OFFSET},
-        {ST_SV_INIT("GNU.sparse.numbytes"), SPARSE_BYTES},
-        {ST_SV_INIT("GNU.sparse.major"), SPARSE_MAJOR},
-        {ST_SV_INIT("GNU.sparse.minor"), SPARSE_MINOR},
-        {ST_SV_INIT("STELLA.error"), ERROR},
-        {ST_SV_INIT("STELLA.size"), FULL_SIZE},
-    };
-    for (size_t i = 0; i < ST_LEN(keys); i++)
-        if (st_sv_eq(k, keys[i].name))
-            return keys[i].key;
-    return OTHER;
-}
-
-struct reading {
-    struct st_tar *t;
-    struct st_tar_override *o;
-    uint64_t offset; // GNU.sparse.offset that waits for its numbytes
-};
-
-static int record(struct reading *r, struct st_sv k, struct st_sv v, struct st_err *err)
-{
-    struct st_tar *t = r->t;
-    struct st_tar_override *o = r->o;
+    size_t i = 0;
+    while (i < ST_LEN(keys) && !st_sv_eq(keys[i].key, key))
+        i++;
+    if (i == ST_LEN(keys) || (pax == &t->global && !keys[i].global))
+        return 0;
+    if (keys[i].kind == TEXT)
+        return set_text(t, pax, keys[i].at, value, err);
+    if (keys[i].kind == MAP)
+        return add_map(t, value, err);
+    if (keys[i].kind == NUMBER && value.len == 0) {
+        pax->has_number[keys[i].at] = PAX_EMPTY;
+        return 0;
+    }
     uint64_t n;
-    switch (key_of(k)) {
-    case PATH: // hdrcharset says how to read it; we take bytes as bytes
-        return o->has_sparse_name ? 0 : text(t, &o->path, &o->has_path, v, err);
-    case LINK:
-        return text(t, &o->link, &o->has_link, v, err);
-    case SIZE:
-        o->has_size = v.len > 0;
-        return v.len ? number(t, v, &o->size, err) : 0;
-    case SPARSE_SIZE:
-        o->has_sparse_size = true;
-        return number(t, v, &o->sparse_size, err);
-    case SPARSE_NAME:
-        o->has_sparse_name = true;
-        return text(t, &o->path, &o->has_path, v, err);
-    case SPARSE_MAP:
-        o->has_map = true;
-        return sparse_map(t, v, err);
-    case SPARSE_OFFSET: // 0.0: pairs of records
-        if (!o->has_map)
-            st_buf_clear(&t->map);
-        o->has_map = true;
-        return number(t, v, &r->offset, err);
-    case SPARSE_BYTES:
-        return number(t, v, &n, err) || st_tar_sparse_add(t, r->offset, n, err) ? -1 : 0;
-    case SPARSE_MAJOR:
-        o->has_version = true;
-        if (number(t, v, &n, err))
-            return -1;
-        o->sparse_major = (unsigned)ST_MIN(n, (uint64_t)99);
+    if (!st_sv_u64(value, 10, &n) || n > INT64_MAX)
+        return st_err_set_off(err, ST_E_CORRUPT, st_stream_pos(t->in),
+                              "tar: bad number in extended header record " ST_SV_FMT, ST_SV_ARG(key));
+    switch (keys[i].kind) {
+    case MAP_OFFSET:
+        t->seg_offset = n;
+        t->has_seg_offset = true;
         return 0;
-    case ERROR:
-        return text(t, &o->error, &o->has_error, v, err);
-    case FULL_SIZE:
-        return number(t, v, &o->full_size, err);
-    case SPARSE_MINOR:
-    case OTHER:
+    case MAP_LENGTH:
+        if (!t->has_seg_offset)
+            return tar_corrupt(t, "GNU.sparse.numbytes without its offset", err);
+        t->has_seg_offset = false;
+        t->has_map = true;
+        return tar_sparse_add(t, t->seg_offset, n, err);
+    default:
+        pax->number[keys[i].at] = n;
+        pax->has_number[keys[i].at] = PAX_SET;
         return 0;
     }
-    return 0;
 }
 
-int st_tar_pax(struct st_tar *t, struct st_tar_override *o, struct st_err *err)
+#define LENGTH_DIGITS 7 // ST_TAR_PAX_MAX has so many
+
+int tar_pax_parse(struct st_tar *t, struct tar_pax *pax, struct st_sv body, struct st_err *err)
 {
-    struct st_sv rest = st_buf_sv(&t->pax);
-    struct reading r = {t, o, 0};
-    while (rest.len) {
-        struct st_sv digits, tail, k, v;
-        uint64_t len;
-        if (rest.ptr[0] == '\0')
-            return 0; // padding that some writers count in
-        if (!st_sv_cut(rest, ' ', &digits, &tail) || !st_sv_u64(digits, 10, &len) || len > rest.len ||
-            len < digits.len + 3 || rest.ptr[len - 1] != '\n')
-            return st_tar_fail(t, ST_E_CORRUPT, "pax record has a bad length", err);
-        struct st_sv body = st_sv_sub(tail, 0, (size_t)len - digits.len - 2);
-        if (!st_sv_cut(body, '=', &k, &v))
-            return st_tar_fail(t, ST_E_CORRUPT, "pax record without '='", err);
-        if (record(&r, k, v, err))
+    while (body.len && body.ptr[0] != '\0') { // "%d %s=%s\n", the number counts all of it
+        size_t n = 0, digits = 0;
+        while (digits < body.len && digits < LENGTH_DIGITS && body.ptr[digits] >= '0' && body.ptr[digits] <= '9')
+            n = n * 10 + (size_t)(body.ptr[digits++] - '0');
+        struct st_sv key, value;
+        if (digits == 0 || digits == body.len || body.ptr[digits] != ' ' || n < digits + 3 || n > body.len ||
+            body.ptr[n - 1] != '\n' || !st_sv_cut(st_sv_sub(body, digits + 1, n - digits - 2), '=', &key, &value))
+            return tar_corrupt(t, "bad extended header record", err);
+        if (record(t, pax, key, value, err))
             return -1;
-        rest = st_sv_from(rest, (size_t)len);
+        body = st_sv_from(body, n);
     }
     return 0;
 }

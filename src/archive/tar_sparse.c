@@ -1,147 +1,141 @@
-// Sparse files: the old GNU header, and GNU's pax forms 0.0, 0.1 and 1.0 (GNU tar manual, "Storing Sparse Files").
+// Sparse members (GNU tar manual, "Storing Sparse Files"): old GNU format, pax formats 0.0, 0.1 and 1.0.
 #include "archive/tar_int.h"
 
-int st_tar_sparse_add(struct st_tar *t, uint64_t off, uint64_t len, struct st_err *err)
+#include "base/ckd.h"
+
+static const char zeros[16 * 1024];
+
+static const struct tar_seg *seg_at(const struct st_tar *t, size_t i)
 {
-    if (t->map.len / sizeof(struct st_tar_segment) >= ST_TAR_SPARSE_MAX)
-        return st_tar_fail(t, ST_E_LIMIT, "sparse file has more than 65,536 segments", err);
-    struct st_tar_segment s = {off, len};
-    return st_buf_add(&t->map, st_sv_mem(&s, sizeof s), err);
+    return (const struct tar_seg *)(const void *)t->segs.ptr + i; // the block is from malloc or mmap
 }
 
-// `n` pairs of 12-byte numbers; an empty one ends the list.
-static int pairs(struct st_tar *t, const char *p, size_t n, struct st_err *err)
+static size_t seg_count(const struct st_tar *t)
 {
-    for (size_t i = 0; i < n; i++, p += 24) {
-        uint64_t off, len;
-        if (p[0] == '\0')
-            return 0;
-        if (!st_tar_number(p, 12, &off) || !st_tar_number(p + 12, 12, &len))
-            return st_tar_fail(t, ST_E_CORRUPT, "sparse map has a bad number", err);
-        if (st_tar_sparse_add(t, off, len, err))
-            return -1;
-    }
-    return 0;
+    return t->segs.len / sizeof(struct tar_seg);
 }
 
-enum { OLD_MAP = 386, OLD_MORE = 482, OLD_SIZE = 483, MORE_PAIRS = 21, MORE_MORE = 504 }; // offsets in the blocks
-
-int st_tar_sparse_old(struct st_tar *t, const unsigned char *header, struct st_err *err)
+void tar_sparse_clear(struct st_tar *t)
 {
-    const char *h = (const char *)header;
-    t->sparse = true;
-    st_buf_clear(&t->map);
-    if (!st_tar_number(h + OLD_SIZE, 12, &t->size))
-        return st_tar_fail(t, ST_E_CORRUPT, "sparse file has a bad size", err);
-    if (pairs(t, h + OLD_MAP, 4, err))
-        return -1;
-    bool more = h[OLD_MORE] != 0;
-    while (more) {
-        bool end;
-        const unsigned char *b = st_tar_block(t, &end, err);
-        if (!b)
-            return end ? st_tar_fail(t, ST_E_CORRUPT, "ends early, inside a sparse map", err) : -1;
-        more = b[MORE_MORE] != 0;
-        if (pairs(t, (const char *)b, MORE_PAIRS, err))
-            return -1;
-    }
-    return 0;
+    st_buf_clear(&t->segs);
+    t->has_map = t->has_seg_offset = t->sparse = false;
 }
 
-struct text {
-    struct st_tar *t;
-    struct st_sv run;
-    uint64_t used;
-};
-
-// A decimal number and its newline, from the data.
-static int text_number(struct text *x, uint64_t *ret, struct st_err *err)
+int tar_sparse_add(struct st_tar *t, uint64_t offset, uint64_t length, struct st_err *err)
 {
-    char digits[24];
-    size_t n = 0;
-    for (;;) {
-        if (x->run.len == 0) {
-            int rc = st_tar_stored(x->t, ST_TAR_BLOCK - x->used % ST_TAR_BLOCK, &x->run, err);
-            if (rc < 0)
-                return -1;
-            if (rc == 0)
-                return st_tar_fail(x->t, ST_E_CORRUPT, "sparse map is cut short", err);
-        }
-        char c = x->run.ptr[0];
-        x->run = st_sv_from(x->run, 1);
-        x->used++;
-        if (c == '\n')
-            break;
-        if (n == sizeof digits)
-            return st_tar_fail(x->t, ST_E_CORRUPT, "sparse map has a bad number", err);
-        digits[n++] = c;
-    }
-    if (!st_sv_u64(st_sv_mem(digits, n), 10, ret) || *ret > INT64_MAX)
-        return st_tar_fail(x->t, ST_E_CORRUPT, "sparse map has a bad number", err);
-    return 0;
+    if (seg_count(t) >= ST_TAR_SPARSE_MAX)
+        return st_err_set_off(err, ST_E_LIMIT, st_stream_pos(t->in), "tar: sparse file with more than %d segments",
+                              ST_TAR_SPARSE_MAX);
+    struct tar_seg s = {offset, length};
+    return st_buf_add(&t->segs, st_sv_mem(&s, sizeof s), err);
 }
 
-// 1.0: the map stands before the data, padded to a block.
-int st_tar_sparse_text(struct st_tar *t, struct st_err *err)
+// 1: more may follow, 0: the list ends here.
+static int add_gnu(struct st_tar *t, const struct tar_gnu_seg *segs, size_t n, struct st_err *err)
 {
-    struct text x = {.t = t};
-    uint64_t n, off, len;
-    t->sparse = true;
-    st_buf_clear(&t->map);
-    if (text_number(&x, &n, err))
-        return -1;
-    for (uint64_t i = 0; i < n; i++)
-        if (text_number(&x, &off, err) || text_number(&x, &len, err) || st_tar_sparse_add(t, off, len, err))
-            return -1;
-    uint64_t pad = -x.used & (ST_TAR_BLOCK - 1);
-    pad -= ST_MIN(pad, (uint64_t)x.run.len); // what was taken from the stream with the last digits
-    while (pad) {
-        int rc = st_tar_stored(t, pad, &x.run, err);
-        if (rc < 0)
-            return -1;
-        if (rc == 0)
-            return st_tar_fail(t, ST_E_CORRUPT, "sparse map is cut short", err);
-        pad -= x.run.len;
-    }
-    return 0;
-}
-
-// Ascending, inside the file, and as much data as is stored.
-int st_tar_sparse_check(struct st_tar *t, struct st_err *err)
-{
-    const struct st_tar_segment *s = (const struct st_tar_segment *)(const void *)t->map.ptr;
-    size_t n = t->map.len / sizeof *s;
-    uint64_t end = 0, sum = 0, to;
     for (size_t i = 0; i < n; i++) {
-        if (s[i].off < end || st_ckd_add(&to, s[i].off, s[i].len) || to > t->size)
-            return st_tar_fail(t, ST_E_CORRUPT, "sparse map does not fit the file", err);
-        end = to;
-        sum += s[i].len;
+        uint64_t offset, length;
+        if (segs[i].offset[0] == '\0')
+            return 0;
+        if (!tar_number(segs[i].offset, sizeof segs[i].offset, &offset) ||
+            !tar_number(segs[i].length, sizeof segs[i].length, &length))
+            return tar_corrupt(t, "bad number in sparse map", err);
+        if (tar_sparse_add(t, offset, length, err))
+            return -1;
     }
-    if (sum != t->stored)
-        return st_tar_fail(t, ST_E_CORRUPT, "sparse map does not fit the data", err);
-    t->segment = 0;
+    return 1;
+}
+
+int tar_sparse_gnu(struct st_tar *t, const struct tar_gnu_header *h, struct st_err *err)
+{
+    bool more = h->is_extended != 0;
+    if (add_gnu(t, h->segs, TAR_GNU_SEGS, err) < 0)
+        return -1;
+    while (more) {
+        const unsigned char *b;
+        int r = tar_block(t, &b, err);
+        if (r <= 0)
+            return r < 0 ? -1 : tar_ends_early(t, err);
+        const struct tar_gnu_more *m = (const struct tar_gnu_more *)b;
+        r = add_gnu(t, m->segs, TAR_GNU_MORE, err);
+        if (r < 0)
+            return -1;
+        more = m->is_extended != 0;
+        if (more && r == 0)
+            return tar_corrupt(t, "sparse map goes on behind its end", err);
+    }
     return 0;
 }
 
-int st_tar_sparse_data(struct st_tar *t, struct st_sv *ret, struct st_err *err)
+// A decimal number and its newline from the data.
+static int map_number(struct st_tar *t, uint64_t *ret, struct st_err *err)
 {
-    static const char zeros[64 * 1024];
-    const struct st_tar_segment *s = (const struct st_tar_segment *)(const void *)t->map.ptr;
-    size_t n = t->map.len / sizeof *s;
-    while (t->segment < n && t->pos >= s[t->segment].off + s[t->segment].len)
-        t->segment++;
-    if (t->pos >= t->size)
-        return 0;
-    uint64_t hole_end = t->segment < n ? s[t->segment].off : t->size;
-    if (t->pos < hole_end) {
-        size_t len = (size_t)ST_MIN(hole_end - t->pos, (uint64_t)sizeof zeros);
-        *ret = st_sv_mem(zeros, len);
-        t->pos += len;
-        return 1;
+    uint64_t v = 0;
+    for (unsigned digits = 0;; digits++) {
+        if (st_stream_pos(t->in) >= t->raw_end)
+            return tar_corrupt(t, "sparse map does not end", err);
+        int r = st_stream_fill(t->in, err);
+        if (r <= 0)
+            return r < 0 ? -1 : tar_ends_early(t, err);
+        unsigned char c = *t->in->cur++;
+        if (c == '\n' && digits > 0) {
+            *ret = v;
+            return 0;
+        }
+        if (c < '0' || c > '9' || st_ckd_mul(&v, v, (uint64_t)10) || st_ckd_add(&v, v, (uint64_t)(c - '0')))
+            return tar_corrupt(t, "bad number in sparse map", err);
     }
-    int rc = st_tar_stored(t, s[t->segment].off + s[t->segment].len - t->pos, ret, err);
-    if (rc > 0)
-        t->pos += ret->len;
-    return rc;
+}
+
+int tar_sparse_map(struct st_tar *t, struct st_err *err)
+{
+    uint64_t start = st_stream_pos(t->in), n, offset, length;
+    tar_sparse_clear(t);
+    if (map_number(t, &n, err))
+        return -1;
+    for (; n; n--)
+        if (map_number(t, &offset, err) || map_number(t, &length, err) || tar_sparse_add(t, offset, length, err))
+            return -1;
+    uint64_t pad = (start - st_stream_pos(t->in)) & (TAR_BLOCK - 1);
+    if (pad > t->raw_end - st_stream_pos(t->in))
+        return tar_corrupt(t, "sparse map does not end", err);
+    int64_t r = st_stream_skip(t->in, pad, err);
+    return r < 0 ? -1 : (uint64_t)r < pad ? tar_ends_early(t, err) : 0;
+}
+
+int tar_sparse_begin(struct st_tar *t, uint64_t size, struct st_err *err)
+{
+    uint64_t end = 0, stored = 0, there = t->raw_end - st_stream_pos(t->in);
+    for (size_t i = 0; i < seg_count(t); i++) {
+        const struct tar_seg *s = seg_at(t, i);
+        if (s->offset < end || st_ckd_add(&end, s->offset, s->length) || end > size)
+            return tar_corrupt(t, "sparse map out of order or beyond the file's size", err);
+        stored += s->length; // no more than end
+    }
+    if (stored > there)
+        return tar_corrupt(t, "sparse map claims more data than there is", err);
+    t->sparse = true;
+    t->size = size;
+    t->logical = t->seg = 0;
+    return 0;
+}
+
+int tar_sparse_data(struct st_tar *t, struct st_sv *ret, struct st_err *err)
+{
+    size_t n = seg_count(t);
+    while (t->seg < n && seg_at(t, t->seg)->offset + seg_at(t, t->seg)->length <= t->logical)
+        t->seg++;
+    const struct tar_seg *s = t->seg < n ? seg_at(t, t->seg) : NULL;
+    if (s && s->offset <= t->logical) {
+        int r = tar_raw_data(t, s->offset + s->length - t->logical, ret, err);
+        if (r > 0)
+            t->logical += ret->len;
+        return r;
+    }
+    uint64_t hole = (s ? s->offset : t->size) - t->logical;
+    if (hole == 0)
+        return 0;
+    *ret = st_sv_mem(zeros, (size_t)ST_MIN(hole, (uint64_t)sizeof zeros));
+    t->logical += ret->len;
+    return 1;
 }

@@ -230,50 +230,17 @@ struct streaming {
     } * failed; // layers that could not be read: they matter only when the image that is asked for has them
 };
 
-// The data of the outer archive's current member as a stream.
-struct member_stream {
-    struct st_stream s;
-    struct st_mem *mem;
-    struct st_tar *tar;         // borrowed
-    const struct streaming *of; // borrowed
-};
-
-static int member_fill(struct st_stream *s, struct st_err *err)
-{
-    struct member_stream *m = (struct member_stream *)s;
-    struct st_sv run;
-    int rc = st_tar_data(m->tar, &run, err);
-    if (rc <= 0)
-        return rc;
-    atomic_store_explicit(&m->of->watch->archive, st_stream_pos(m->of->raw), memory_order_relaxed);
-    s->cur = (const unsigned char *)run.ptr;
-    s->end = s->cur + run.len;
-    s->end_pos += run.len;
-    return 1;
-}
-
-static void member_free(struct st_stream *s)
-{
-    struct member_stream *m = (struct member_stream *)s;
-    st_mem_free(m->mem, m, sizeof *m);
-}
-
-static const struct st_stream_ops member_ops = {member_fill, NULL, member_free};
-
 static int open_member(void *ctx, struct st_stream **ret, struct st_err *err)
 {
     struct streaming *s = ctx;
-    struct member_stream *m = st_mem_alloc(&s->mem, sizeof *m, err);
-    if (!m)
+    atomic_store_explicit(&s->watch->archive, st_stream_pos(s->raw), memory_order_relaxed);
+    *ret = st_tar_stream(&s->mem, s->tar, err);
+    if (!*ret)
         return -1;
-    m->s.ops = &member_ops;
-    m->mem = &s->mem;
-    m->tar = s->tar;
-    m->of = s;
-    m->s.cur = (const unsigned char *)s->head.ptr;
-    m->s.end = m->s.cur + s->head.len;
-    m->s.end_pos = s->head.len;
-    *ret = &m->s;
+    // What was looked at to tell the member's kind comes first.
+    (*ret)->cur = (const unsigned char *)s->head.ptr;
+    (*ret)->end = (*ret)->cur + s->head.len;
+    (*ret)->end_pos = s->head.len;
     return 0;
 }
 

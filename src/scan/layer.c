@@ -511,13 +511,22 @@ static int reread_entry(struct scan *s, const struct st_tar_entry *e, uint64_t f
     return rc;
 }
 
+// A layer holds what a container runtime finds in it, no more.
+static struct st_tar *open_tar(struct scan *s, struct st_stream *in, struct st_err *err)
+{
+    struct st_tar *t = st_tar_new(s->mem, in, err);
+    if (t)
+        st_tar_as_runtime(t);
+    return t;
+}
+
 static int second_pass(struct scan *s, struct st_stream *in, struct st_err *err)
 {
     struct st_tar_entry e;
     uint64_t last = 0;
     for (size_t i = 0; i < s->n_again; i++)
         last = ST_MAX(last, s->again[i].exact == UINT64_MAX ? s->again[i].before : s->again[i].exact);
-    s->tar = st_tar_new(s->mem, in, err);
+    s->tar = open_tar(s, in, err);
     int rc = s->tar ? 1 : -1;
     while (rc > 0 && (rc = st_tar_next(s->tar, &e, err)) > 0) {
         if (e.index > last)
@@ -656,7 +665,7 @@ static int walk(struct scan *s, struct st_stream *in, struct st_err *err)
 {
     struct st_tar_entry e;
     struct st_layer_watch *w = s->opt->watch;
-    s->tar = st_tar_new(s->mem, in, err);
+    s->tar = open_tar(s, in, err);
     int rc = s->tar ? 1 : -1;
     while (rc > 0 && (rc = st_tar_next(s->tar, &e, err)) > 0) {
         s->stats.entries = e.index + 1;

@@ -248,7 +248,7 @@ static int converse(struct st_scan *s, struct st_analyzer *a, struct st_buf *b, 
             return -1;
         if (k <= 0) {
             if (ob && ob->layer_bytes && s->opt->opened->kind == ST_OPENED_STREAM)
-                ob->layer_bytes(ob->ctx, 0, atomic_load(&a->watch->archive));
+                ob->layer_bytes(ob->ctx, 0, atomic_load(&a->watch->archive) + atomic_load(&a->watch->stored));
             st_scan_sample(s, "layers", SIZE_MAX, &a->pid, 1);
             continue;
         }

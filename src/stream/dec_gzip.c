@@ -5,7 +5,10 @@
 #include <isa-l/crc.h>
 #include <isa-l/igzip_lib.h>
 
-#define OUT_SIZE (256 * 1024) // see docs: 128-512 KiB measure the same, below that ISA-L's history copies show
+// Measured on layers of many small and of large files (CPU, against 256 KiB): 64 KiB 1.03, 128 KiB 1.015, 512
+// KiB 1.005; below, ISA-L's copy of 32 KiB of history on each call shows, above, the second-level cache (1 MiB) does.
+#define OUT_SIZE (256 * 1024)
+#define CACHE_LINE 64
 
 enum { FLAG_HCRC = 2, FLAG_EXTRA = 4, FLAG_NAME = 8, FLAG_COMMENT = 16, FLAG_RESERVED = 0xe0 };
 enum state { HEAD, BODY, END, BROKEN };
@@ -18,7 +21,8 @@ struct gzip {
     uint64_t members;
     uint32_t head_crc;
     struct inflate_state z;
-    unsigned char out[OUT_SIZE];
+    unsigned char *out; // into room, at a cache line: headers of tar are looked at there
+    unsigned char room[OUT_SIZE + CACHE_LINE];
 };
 
 static int ends_early(const struct gzip *g, struct st_err *err)
@@ -198,6 +202,7 @@ struct st_stream *st_gzip_new(struct st_mem *mem, struct st_stream *inner, struc
     g->s.ops = &gzip_ops;
     g->mem = mem;
     g->inner = inner;
+    g->out = g->room + (-(uintptr_t)g->room & (CACHE_LINE - 1));
     isal_inflate_init(&g->z);
     return &g->s;
 }

@@ -1,71 +1,53 @@
-// xz through liblzma, concatenated streams as one. The dictionary comes from the memory budget, which is also liblzma's
-// own limit, so that it says what it would have needed.
+// xz (.xz file format 1.1) through liblzma, concatenated streams and stream padding included.
 #include "stream/stream_int.h"
 
+#include <inttypes.h>
 #include <lzma.h>
-#include <stdlib.h>
 
-#define OUT_SIZE (128 * 1024)
+#define OUT_SIZE (64 * 1024)
 
 struct xz {
     struct st_stream s;
     struct st_mem *mem;
     struct st_stream *inner; // owns
-    struct st_foreign alloc;
+    struct st_foreign foreign;
     lzma_allocator allocator;
-    lzma_stream z;
-    bool done, broken;
+    lzma_stream z; // owns
+    bool ended, broken;
     unsigned char out[OUT_SIZE];
 };
 
-// The dictionary of the first block's LZMA2 filter, when its header lies in `head` (.xz format 3.1).
-uint64_t st_xz_window(struct st_sv head)
+static void *xz_alloc(void *foreign, size_t nmemb, size_t size)
 {
-    if (head.len < 12 + 8)
-        return 0;
-    lzma_filter filters[LZMA_FILTERS_MAX + 1];
-    lzma_stream_flags flags;
-    lzma_block block = {.version = 1, .filters = filters};
-    if (lzma_stream_header_decode(&flags, (const uint8_t *)head.ptr) != LZMA_OK)
-        return 0;
-    const uint8_t *b = (const uint8_t *)head.ptr + LZMA_STREAM_HEADER_SIZE;
-    block.check = flags.check;
-    if (*b == 0)
-        return 0;
-    block.header_size = lzma_block_header_size_decode(*b);
-    if (head.len - LZMA_STREAM_HEADER_SIZE < block.header_size || lzma_block_header_decode(&block, NULL, b) != LZMA_OK)
-        return 0;
-    uint64_t need = lzma_raw_decoder_memusage(filters);
-    for (size_t i = 0; filters[i].id != LZMA_VLI_UNKNOWN; i++)
-        free(filters[i].options);
-    return need == UINT64_MAX ? 0 : need;
+    size_t n;
+    return st_ckd_mul(&n, nmemb, size) ? NULL : st_foreign_alloc(foreign, n);
 }
 
-static void *xz_alloc(void *opaque, size_t n, size_t size)
+static int window_refused(const struct xz *x, uint64_t need, struct st_err *err)
 {
-    size_t bytes;
-    return st_ckd_mul(&bytes, n, size) ? NULL : st_foreign_alloc(opaque, bytes);
+    st_err_set_off(err, ST_E_MEMORY, st_stream_pos(x->inner),
+                   "xz dictionary needs %" PRIu64 " bytes, which does not fit the memory budget (%zu of %zu in use)",
+                   need, x->mem->used, x->mem->limit);
+    if (err)
+        err->need_bytes = need;
+    return -1;
 }
 
-static int fail(struct xz *x, lzma_ret rc, struct st_err *err)
+static int failed(struct xz *x, lzma_ret rc, struct st_err *err)
 {
-    x->broken = true;
     uint64_t at = st_stream_pos(x->inner);
     switch (rc) {
     case LZMA_MEMLIMIT_ERROR:
-        st_err_set(err, ST_E_MEMORY, "xz dictionary needs %llu KiB, which does not fit the memory budget",
-                   (unsigned long long)(lzma_memusage(&x->z) >> 10));
-        if (err)
-            err->need_bytes = lzma_memusage(&x->z) + 64 * 1024;
-        return -1;
+        return window_refused(x, lzma_memusage(&x->z), err);
     case LZMA_MEM_ERROR:
-        return st_foreign_refused(&x->alloc, lzma_memusage(&x->z) + 64 * 1024, err);
+        return st_foreign_refused(&x->foreign, lzma_memusage(&x->z), err);
     case LZMA_BUF_ERROR:
         return st_err_set_off(err, ST_E_CORRUPT, at, ST_DEC_EARLY, "xz");
-    case LZMA_FORMAT_ERROR:
-        return st_err_set_off(err, ST_E_CORRUPT, at, "xz stream is damaged: not an xz header");
     case LZMA_OPTIONS_ERROR:
-        return st_err_set_off(err, ST_E_CORRUPT, at, "xz stream uses options that this liblzma does not know");
+        return st_err_set_off(err, ST_E_CORRUPT, at, "xz stream uses unknown options");
+    case LZMA_FORMAT_ERROR:
+        return st_err_set_off(err, ST_E_CORRUPT, at,
+                              "xz stream is damaged: no xz header, or other bytes behind its end");
     default:
         return st_err_set_off(err, ST_E_CORRUPT, at, "xz stream is damaged");
     }
@@ -78,17 +60,21 @@ static int xz_fill(struct st_stream *s, struct st_err *err)
         return st_err_set(err, ST_E_CORRUPT, ST_DEC_BROKEN, "xz");
     x->z.next_out = x->out;
     x->z.avail_out = OUT_SIZE;
-    while (!x->done && x->z.avail_out == OUT_SIZE) {
+    while (x->z.avail_out > 0 && !x->ended) {
         int r = st_stream_fill(x->inner, err);
-        if (r < 0)
+        if (r < 0) {
+            x->broken = true;
             return -1;
+        }
         x->z.next_in = x->inner->cur;
         x->z.avail_in = (size_t)(x->inner->end - x->inner->cur);
         lzma_ret rc = lzma_code(&x->z, r == 0 ? LZMA_FINISH : LZMA_RUN);
         x->inner->cur = x->z.next_in;
-        x->done = rc == LZMA_STREAM_END;
-        if (rc != LZMA_OK && rc != LZMA_STREAM_END && !(rc == LZMA_BUF_ERROR && r > 0))
-            return fail(x, rc, err);
+        x->ended = rc == LZMA_STREAM_END;
+        if (rc != LZMA_OK && rc != LZMA_STREAM_END && !(rc == LZMA_BUF_ERROR && r > 0)) {
+            x->broken = true;
+            return failed(x, rc, err);
+        }
     }
     s->cur = x->out;
     s->end = x->z.next_out;
@@ -99,8 +85,8 @@ static int xz_fill(struct st_stream *s, struct st_err *err)
 static void xz_free(struct st_stream *s)
 {
     struct xz *x = (struct xz *)s;
-    st_stream_free(x->inner);
     lzma_end(&x->z);
+    st_stream_free(x->inner);
     st_mem_free(x->mem, x, sizeof *x);
 }
 
@@ -113,17 +99,63 @@ struct st_stream *st_xz_new(struct st_mem *mem, struct st_stream *inner, struct 
         return NULL;
     x->s.ops = &xz_ops;
     x->mem = mem;
-    x->alloc.mem = mem;
-    x->allocator = (lzma_allocator){xz_alloc, st_foreign_free, &x->alloc};
+    x->foreign.mem = mem;
+    x->allocator = (lzma_allocator){xz_alloc, st_foreign_free, &x->foreign};
     x->z = (lzma_stream)LZMA_STREAM_INIT;
     x->z.allocator = &x->allocator;
-    uint64_t room = mem->limit - ST_MIN(mem->limit, mem->used);
-    lzma_ret rc = lzma_stream_decoder(&x->z, ST_MAX(room, (uint64_t)1), LZMA_CONCATENATED);
-    if (rc != LZMA_OK) {
-        st_foreign_refused(&x->alloc, 0, err);
-        st_mem_free(mem, x, sizeof *x);
+    uint64_t left = mem->used < mem->limit ? mem->limit - mem->used : 1; // a limit of 0 means 1 to liblzma
+    if (lzma_stream_decoder(&x->z, left, LZMA_CONCATENATED) != LZMA_OK) {
+        st_foreign_refused(&x->foreign, 0, err);
+        xz_free(&x->s);
         return NULL;
     }
     x->inner = inner;
     return &x->s;
+}
+
+// ---- dictionary size from the first block header (.xz file format 3.1, 5.3.1) ------------------------------
+
+#define STREAM_HEAD 12
+#define FILTER_LZMA2 0x21
+#define DICT_BITS_MAX 40
+
+// Multibyte integer (1.2); UINT64_MAX when it does not end inside of the header.
+static uint64_t vli(const unsigned char **p, const unsigned char *end)
+{
+    uint64_t v = 0;
+    for (unsigned i = 0; i < 9 && *p < end; i++) {
+        unsigned char b = *(*p)++;
+        v |= (uint64_t)(b & 0x7f) << (7 * i);
+        if (!(b & 0x80))
+            return v;
+    }
+    *p = end;
+    return UINT64_MAX;
+}
+
+uint64_t st_xz_window(struct st_sv head)
+{
+    if (head.len < STREAM_HEAD + 2 || head.ptr[STREAM_HEAD] == 0) // 0: index, no block
+        return 0;
+    const unsigned char *p = (const unsigned char *)head.ptr + STREAM_HEAD;
+    const unsigned char *end = p + ST_MIN((size_t)(*p + 1) * 4, head.len - STREAM_HEAD);
+    unsigned flags = p[1], filters = (flags & 3) + 1;
+    p += 2;
+    if (flags & 0x40)
+        vli(&p, end); // compressed size
+    if (flags & 0x80)
+        vli(&p, end); // uncompressed size
+    for (unsigned i = 0; i < filters && p < end; i++) {
+        uint64_t id = vli(&p, end), size = vli(&p, end);
+        if (size > (uint64_t)(end - p))
+            return 0;
+        if (id == FILTER_LZMA2 && size == 1) {
+            unsigned bits = *p;
+            return bits > DICT_BITS_MAX    ? 0
+                   : bits == DICT_BITS_MAX ? UINT32_MAX
+                                           : (uint64_t)(2 | (bits & 1)) << (bits / 2 + 11);
+        }
+        p += size;
+    }
+    return 0;
 }
