@@ -23,7 +23,7 @@ for name; do
 	n=$((n + 1))
 	size=$(du -sm "$images/$name" | cut -f1)
 	# shellcheck disable=SC2016
-	"$vm" run --cpus 2 --mem $((size * 2 + 768)) --disk $((size * 2 + 512)) --timeout 280 --out "$out/$name" -- \
+	"$vm" run --append no_timer_check --mem $((size * 2 + 768)) --disk $((size * 2 + 512)) --timeout 280 --out "$out/$name" -- \
 		"$build/stella" "$build/stella-analyze" "$images/$name" '
 		name='"$name"'; g=/sys/fs/cgroup/stella
 		rm -f /data/big; cp -r $name /data/image; mkdir -p /data/tmp /data/home; sync; echo 3 >/proc/sys/vm/drop_caches
