@@ -563,6 +563,11 @@ void st_tar_as_runtime(struct st_tar *t)
     t->runtime = true;
 }
 
+void st_tar_from(struct st_tar *t, uint64_t index)
+{
+    t->index = index;
+}
+
 // ---- an entry's data as a stream --------------------------------------------------------------------------
 
 struct member {

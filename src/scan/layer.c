@@ -39,6 +39,12 @@ struct scan {
     struct st_buf file_cats; // a byte per FILE: its cataloger
     struct again *again;
     size_t n_again, cap_again;
+    // Where the second pass can begin: the first file that has to be read again, unless a hard link's target, which may
+    // be anywhere, is among them.
+    struct st_place *place; // NULL: from the beginning only
+    bool kept;              // place stays where it is: before the entry `from`
+    bool anywhere;
+    uint64_t from_offset, from_index;
     struct st_map again_by_path; // path hash -> index + 1
     struct st_layer_stats stats;
 };
@@ -173,8 +179,8 @@ static int want_again(struct scan *s, struct again want, struct st_sv as, struct
 struct file {
     struct st_sv path;
     uint32_t mode;
-    uint64_t size, entry;
-    bool link; // the bytes stand under another name: not remembered as target of further links
+    uint64_t size, entry, offset; // offset: of the entry's header
+    bool link;                    // the bytes stand under another name: not remembered as target of further links
 };
 
 // Calls one cataloger and turns what it says about a bad file into an unknown. 1: wants the file again.
@@ -214,6 +220,17 @@ static int parse_one(struct scan *s, const struct file *f, uint8_t cataloger, co
     return rc;
 }
 
+// The second pass begins at the first file that needs it.
+static void keep_place(struct scan *s, const struct file *f)
+{
+    if (s->kept || s->anywhere)
+        return;
+    s->kept = s->place && st_place_pos(s->place) <= f->offset;
+    s->anywhere = !s->kept;
+    s->from_offset = f->offset;
+    s->from_index = f->entry;
+}
+
 static int parse_all(struct scan *s, const struct file *f, const uint8_t *want, size_t n, const struct st_view *v,
                      bool whole, struct st_err *err)
 {
@@ -229,6 +246,7 @@ static int parse_all(struct scan *s, const struct file *f, const uint8_t *want, 
                               .link_entry = f->entry,
                               .mode = f->mode,
                               .cataloger = want[i]};
+            keep_place(s, f);
             if (want_again(s, a, f->path, err))
                 return -1;
         }
@@ -417,8 +435,14 @@ static int regular_file(struct scan *s, const struct file *f, uint8_t *want, siz
         struct st_view none = {.size = f->size};
         return parse_all(s, f, want, n, &none, true, err);
     }
-    if (all_sparse(want, n) && f->size > SPARSE_WHOLE && s->can_reread)
-        return sparse_file(s, f, head, want, n, err);
+    if (all_sparse(want, n) && f->size > SPARSE_WHOLE && s->can_reread) {
+        if (s->place)
+            st_place_hold(s->place, true);
+        int rc = sparse_file(s, f, head, want, n, err);
+        if (s->place)
+            st_place_hold(s->place, s->kept);
+        return rc;
+    }
     return whole_file(s, f, head, want, n, err);
 }
 
@@ -465,6 +489,7 @@ static int hard_link(struct scan *s, const struct st_tar_entry *e, const uint8_t
     for (size_t i = 0; i < n; i++) {
         if (have >> i & 1 || st_catalogers[want[i]]->need == ST_NEED_NAME)
             continue;
+        s->anywhere = true;
         struct again a = {.path_hash = target,
                           .before = e->index,
                           .exact = UINT64_MAX,
@@ -523,11 +548,13 @@ static struct st_tar *open_tar(struct scan *s, struct st_stream *in, struct st_e
 static int second_pass(struct scan *s, struct st_stream *in, struct st_err *err)
 {
     struct st_tar_entry e;
-    uint64_t last = 0;
+    uint64_t last = 0, start = st_stream_pos(in);
     for (size_t i = 0; i < s->n_again; i++)
         last = ST_MAX(last, s->again[i].exact == UINT64_MAX ? s->again[i].before : s->again[i].exact);
     s->tar = open_tar(s, in, err);
     int rc = s->tar ? 1 : -1;
+    if (s->tar && !s->anywhere)
+        st_tar_from(s->tar, s->from_index);
     while (rc > 0 && (rc = st_tar_next(s->tar, &e, err)) > 0) {
         if (e.index > last)
             break;
@@ -537,8 +564,26 @@ static int second_pass(struct scan *s, struct st_stream *in, struct st_err *err)
     }
     st_tar_free(s->tar);
     s->tar = NULL;
-    s->stats.reread_bytes = st_stream_pos(in);
+    s->stats.reread_bytes = st_stream_pos(in) - start;
     return rc < 0 ? -1 : 0;
+}
+
+// The layer's tar stream once more: from the place that was kept, else from its beginning.
+static struct st_stream *open_again(struct scan *s, const struct st_layer_source *src, struct st_err *err)
+{
+    struct st_stream *raw = NULL;
+    enum st_codec codec;
+    if (src->open(src->ctx, &raw, err))
+        return NULL;
+    if (s->anywhere)
+        return st_stream_detect(s->mem, raw, &codec, err);
+    struct st_stream *in = st_place_resume(s->place, s->mem, raw, err);
+    uint64_t skip = s->from_offset - st_place_pos(s->place);
+    if (in && st_stream_skip(in, skip, err) != (int64_t)skip) {
+        st_stream_free(in);
+        return st_err_set(err, ST_E_CORRUPT, "the layer is shorter than it was"), NULL;
+    }
+    return in;
 }
 
 static int reread(struct scan *s, const struct st_layer_source *src, struct st_err *err)
@@ -547,11 +592,7 @@ static int reread(struct scan *s, const struct st_layer_source *src, struct st_e
         return 0;
     int rc = 0;
     if (s->can_reread) {
-        struct st_stream *raw = NULL;
-        if (src->open(src->ctx, &raw, err))
-            return -1;
-        enum st_codec codec;
-        ST_AUTO_STREAM struct st_stream *in = st_stream_detect(s->mem, raw, &codec, err);
+        ST_AUTO_STREAM struct st_stream *in = open_again(s, src, err);
         rc = in ? second_pass(s, in, err) : -1;
     }
     for (size_t i = 0; rc == 0 && i < s->n_again; i++)
@@ -635,7 +676,8 @@ static int entry(struct scan *s, const struct st_tar_entry *e, struct st_err *er
         return 0;
     uint8_t want[WANT_MAX];
     size_t n = st_classify(s->opt->classifier, e->path, want, WANT_MAX);
-    struct file f = {.path = e->path, .mode = e->mode | type_bits(e->type), .size = e->size, .entry = e->index};
+    struct file f = {
+        .path = e->path, .mode = e->mode | type_bits(e->type), .size = e->size, .entry = e->index, .offset = e->offset};
     if (n && by_name(s, &f, want, n, err))
         return -1;
     n = without_names(want, n);
@@ -730,11 +772,18 @@ static int first_pass(struct scan *s, const struct st_layer_source *src, struct 
     if (rc == 0 && (o->diff_id[0] || o->want_diff_id))
         rc = (diff = st_sha256_new(s->mem, err)) ? 0 : -1;
     struct st_stream *in = raw;
-    enum st_codec codec;
+    enum st_codec codec = ST_CODEC_NONE;
     if (rc == 0 && blob)
         in = st_stream_digest(s->mem, in, blob, err);
     if (rc == 0 && in)
         in = st_stream_detect(s->mem, in, &codec, err);
+    if (rc == 0 && in && codec == ST_CODEC_GZIP && s->can_reread) {
+        s->place = st_place_new(s->mem, err);
+        if (s->place)
+            st_place_follow(s->place, in);
+        else
+            rc = -1;
+    }
     if (rc == 0 && in && diff)
         in = st_stream_digest(s->mem, in, diff, err);
     if (rc == 0 && in)
@@ -781,6 +830,7 @@ int st_layer_scan(struct st_mem *mem, const struct st_layer_source *src, const s
         rc = st_frag_finish(out, &s.stats, err);
     }
     st_mem_free(mem, s.again, s.cap_again * sizeof *s.again);
+    st_place_free(s.place);
     st_map_release(&s.again_by_path);
     st_map_release(&s.parsed);
     st_buf_release(&s.file_cats);
