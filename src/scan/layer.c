@@ -25,6 +25,11 @@ struct again {
     uint32_t next; // index + 1 of the next with the same hash
 };
 
+// Where the bytes of a hard link stand, for links to it: tar programs name the first of the names, but need not.
+struct origin {
+    uint64_t path_hash, before; // of the entry that holds the bytes: its index is below `before`
+};
+
 struct scan {
     struct st_mem *mem;
     const struct st_layer_options *opt;
@@ -35,7 +40,9 @@ struct scan {
     struct st_arena scratch; // of one parse
     struct st_arena arena;   // of the layer
     struct st_buf content;   // the file in hand
-    struct st_map parsed;    // path hash -> FILE numbers that its bytes gave: first << 8 | count
+    struct st_map parsed;    // path hash -> FILE numbers that its bytes gave: first << 8 | count; 0: none
+    struct st_map linked;    // path hash of a hard link -> index + 1 into `links`; 0: replaced since
+    struct st_buf links;     // struct origin
     struct st_buf file_cats; // a byte per FILE: its cataloger
     struct again *again;
     size_t n_again, cap_again;
@@ -169,7 +176,7 @@ static int remember(struct scan *s, uint64_t path_hash, uint64_t number, struct 
     if (!v)
         return -1;
     // Several catalogers of one entry come one after the other; a later entry of the same path starts anew.
-    bool follows = !fresh && (*v >> 8) + (*v & 0xFF) == number && (*v & 0xFF) < 0xFF;
+    bool follows = !fresh && (*v & 0xFF) && (*v >> 8) + (*v & 0xFF) == number && (*v & 0xFF) < 0xFF;
     *v = follows ? *v + 1 : number << 8 | 1;
     return 0;
 }
@@ -181,6 +188,7 @@ struct file {
     uint32_t mode;
     uint64_t size, entry, offset; // offset: of the entry's header
     bool link;                    // the bytes stand under another name: not remembered as target of further links
+    bool anyway;                  // a FILE record even without records below it: it replaces an earlier reading
 };
 
 // Calls one cataloger and turns what it says about a bad file into an unknown. 1: wants the file again.
@@ -215,6 +223,8 @@ static int parse_one(struct scan *s, const struct file *f, uint8_t cataloger, co
         }
     }
     st_arena_reset(&s->scratch);
+    if (rc == 0 && f->anyway)
+        rc = start(&l, err);
     if (rc == 0 && l.started && !f->link)
         rc = remember(s, st_path_hash(f->path), l.number, err);
     return rc;
@@ -469,13 +479,53 @@ static int want_again(struct scan *s, struct again want, struct st_sv as, struct
     return 0;
 }
 
+// A name takes on other bytes: what was known of the old ones is not theirs.
+static void forget(struct scan *s, struct st_sv path)
+{
+    uint64_t hash = st_path_hash(path), *v = st_map_get(&s->parsed, hash);
+    if (v)
+        *v = 0;
+    if ((v = st_map_get(&s->linked, hash)))
+        *v = 0;
+}
+
+static struct origin origin_of(const struct scan *s, uint64_t path_hash, uint64_t before)
+{
+    const uint64_t *v = st_map_get(&s->linked, path_hash);
+    if (!v || !*v)
+        return (struct origin){path_hash, before};
+    struct origin o;
+    memcpy(&o, s->links.ptr + (*v - 1) * sizeof o, sizeof o);
+    return o;
+}
+
+// The link's name stands for the target's bytes from here on, and for what was read in them.
+static int join_name(struct scan *s, const struct st_tar_entry *e, struct origin o, uint64_t parsed, struct st_err *err)
+{
+    uint64_t hash = st_path_hash(e->path), *v;
+    if (parsed) {
+        if (!(v = st_map_put(&s->parsed, hash, NULL, err)))
+            return -1;
+        *v = parsed;
+    }
+    if (!(v = st_map_put(&s->linked, hash, NULL, err)) || st_buf_add(&s->links, st_sv_mem(&o, sizeof o), err))
+        return -1;
+    *v = s->links.len / sizeof o;
+    return 0;
+}
+
 static int hard_link(struct scan *s, const struct st_tar_entry *e, const uint8_t *want, size_t n, struct st_err *err)
 {
     uint64_t target = st_path_hash(e->link);
-    const uint64_t *parsed = st_map_get(&s->parsed, target);
+    if (target == st_path_hash(e->path)) // to itself: changes nothing
+        return 0;
+    struct origin origin = origin_of(s, target, e->index);
+    const uint64_t *at = st_map_get(&s->parsed, target);
+    uint64_t known = at ? *at : 0;
+    forget(s, e->path);
     uint64_t have = 0; // bit i: want[i] has read these bytes under the target's name
-    for (uint64_t k = 0; parsed && k < (*parsed & 0xFF); k++) {
-        uint64_t number = (*parsed >> 8) + k;
+    for (uint64_t k = 0; k < (known & 0xFF); k++) {
+        uint64_t number = (known >> 8) + k;
         uint8_t cat = (uint8_t)s->file_cats.ptr[number];
         bool counts = st_catalogers[cat]->globs == NULL; // told by its bytes, whatever its name
         for (size_t i = 0; i < n; i++)
@@ -490,8 +540,8 @@ static int hard_link(struct scan *s, const struct st_tar_entry *e, const uint8_t
         if (have >> i & 1 || st_catalogers[want[i]]->need == ST_NEED_NAME)
             continue;
         s->anywhere = true;
-        struct again a = {.path_hash = target,
-                          .before = e->index,
+        struct again a = {.path_hash = origin.path_hash,
+                          .before = origin.before,
                           .exact = UINT64_MAX,
                           .link_entry = e->index,
                           .mode = e->mode,
@@ -499,7 +549,7 @@ static int hard_link(struct scan *s, const struct st_tar_entry *e, const uint8_t
         if (want_again(s, a, e->path, err))
             return -1;
     }
-    return 0;
+    return join_name(s, e, origin, known, err);
 }
 
 static int link_unknown(struct scan *s, const struct again *a, const char *text, struct st_err *err)
@@ -518,8 +568,9 @@ static int reread_entry(struct scan *s, const struct st_tar_entry *e, uint64_t f
         struct again *a = &s->again[i - 1];
         if (a->exact != UINT64_MAX ? e->index != a->exact : e->index >= a->before)
             continue;
+        struct file f = {
+            .path = a->as, .mode = a->mode, .size = e->size, .entry = a->link_entry, .link = true, .anyway = a->found};
         a->found = true;
-        struct file f = {.path = a->as, .mode = a->mode, .size = e->size, .entry = a->link_entry, .link = true};
         struct st_view v = {.size = e->size, .n = e->size > 0};
         if (!gathered && !all_too_large(&f, &a->cataloger, 1)) {
             st_buf_clear(&s->content);
@@ -681,6 +732,8 @@ static int entry(struct scan *s, const struct st_tar_entry *e, struct st_err *er
     if (n && by_name(s, &f, want, n, err))
         return -1;
     n = without_names(want, n);
+    if (e->type != ST_TAR_HARDLINK && e->type != ST_TAR_DIR)
+        forget(s, e->path);
     if (s->opt->rootfs && e->error.len)
         return unreadable(s, e, err);
     if (s->opt->rootfs && e->full_size) { // left out: nobody wants it, or it is too large for whoever does
@@ -820,6 +873,8 @@ int st_layer_scan(struct st_mem *mem, const struct st_layer_source *src, const s
     st_buf_init(&s.content, mem);
     st_buf_init(&s.file_cats, mem);
     st_map_init(&s.parsed, mem);
+    st_map_init(&s.linked, mem);
+    st_buf_init(&s.links, mem);
     st_map_init(&s.again_by_path, mem);
     int rc = first_pass(&s, src, err);
     if (rc == 0)
@@ -832,6 +887,8 @@ int st_layer_scan(struct st_mem *mem, const struct st_layer_source *src, const s
     st_mem_free(mem, s.again, s.cap_again * sizeof *s.again);
     st_place_free(s.place);
     st_map_release(&s.again_by_path);
+    st_buf_release(&s.links);
+    st_map_release(&s.linked);
     st_map_release(&s.parsed);
     st_buf_release(&s.file_cats);
     st_buf_release(&s.content);
