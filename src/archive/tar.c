@@ -123,7 +123,7 @@ static enum format format_of(const struct tar_header *h)
 {
     if (memcmp(h->magic, "ustar", 6) == 0)
         return memcmp(h->pad + 8, "tar", 4) == 0 ? STAR : USTAR;
-    return memcmp(h->magic, "ustar  ", 8) == 0 ? GNU : V7;
+    return memcmp(h->magic, "ustar ", 6) == 0 && memcmp(h->version, " ", 2) == 0 ? GNU : V7; // "ustar  \0" over both
 }
 
 // As tar_block, but a stream that ends inside of the block is at its end, when `lenient`.

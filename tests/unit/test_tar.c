@@ -308,7 +308,7 @@ static void test_types(void)
 {
     struct made m = {0};
     struct tar_header h = header("d/", '\0', 0);
-    memset(h.magic, 0, 8);
+    memset(h.magic, 0, 6);
     put(&m, h);
     put_data(&m, "f/", '0', "data", 4); // Go, and so the runtimes: a file
     put_data(&m, "c", '7', "data", 4);
@@ -345,7 +345,8 @@ static void test_names(void)
     memcpy(h.pad + 8, "tar", 4);
     put(&m, h);
     h = header("gnu", '0', 0);
-    memcpy(h.magic, "ustar  ", 8);
+    memcpy(h.magic, "ustar ", 6);
+    memcpy(h.version, " ", 2);
     memcpy(h.prefix, "14000000000", 11); // times of GNU archives
     put(&m, h);
     memcpy(h.prefix, "usr/lib/old/docker", 18); // Go before 1.8
@@ -492,7 +493,7 @@ static void test_end(void)
     is(&m, "end", "empty");
     put_end(&m);
     struct tar_header h = header("v7", '0', 0);
-    memset(h.magic, 0, 8);
+    memset(h.magic, 0, 6);
     put(&m, h);
     is(&m, "end", "v7 header behind the end is garbage");
 }
@@ -510,7 +511,8 @@ static void test_hard_links(void)
     put_end(&m);
     is(&m, "h:with:0 h:without:0 f:next:0 h:small:0 h:last:0 end", "hard links with and without data");
     struct tar_header h = header("gnu", '1', 600);
-    memcpy(h.magic, "ustar  ", 8);
+    memcpy(h.magic, "ustar ", 6);
+    memcpy(h.version, " ", 2);
     put(&m, h);
     put(&m, header("next", '0', 0));
     is(&m, "h:gnu:0 f:next:0 end", "GNU hard links have no data");
