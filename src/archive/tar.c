@@ -115,7 +115,7 @@ static enum verdict judge(const unsigned char *b)
     // Some old programs summed signed bytes.
     int sign = 0;
     for (size_t i = 0; i < TAR_BLOCK; i++)
-        sign += b[i] >= 0x80 && (i < offsetof(struct tar_header, chksum) || i >= offsetof(struct tar_header, type));
+        sign += (i < offsetof(struct tar_header, chksum) || i >= offsetof(struct tar_header, type)) && b[i] >= 0x80;
     return (int64_t)sum - 256 * sign == (int64_t)want ? HEADER : BAD;
 }
 

@@ -243,7 +243,8 @@ static void put_pax(struct made *m, char type, const char *records)
     put_data(m, "PaxHeader", type, records, strlen(records));
 }
 
-// Records "key=value", up to a NULL; the lengths are put in front.
+#define RECORDS_END ((const char *)NULL)
+// Records "key=value", up to RECORDS_END; the lengths are put in front.
 __attribute__((sentinel)) static void put_records(struct made *m, int type, ...)
 {
     static char text[ST_TAR_PAX_MAX];
@@ -382,15 +383,15 @@ static void test_names(void)
 static void test_pax(void)
 {
     struct made m = {0};
-    put_records(&m, 'g', "path=global/one", "size=4", NULL);
+    put_records(&m, 'g', "path=global/one", "size=4", RECORDS_END);
     put_data(&m, "a", '0', "data", 4);
-    put_records(&m, 'x', "path=local", NULL);
+    put_records(&m, 'x', "path=local", RECORDS_END);
     put_data(&m, "b", '0', "data", 4);
-    put_records(&m, 'x', "path=", "comment=with = and\nnewline", NULL);
+    put_records(&m, 'x', "path=", "comment=with = and\nnewline", RECORDS_END);
     put(&m, header("c", '5', 0));
-    put_records(&m, 'g', "path=", "size=", NULL);
-    put_records(&m, 'x', "path=x/replaced\n", NULL);
-    put_records(&m, 'x', "linkpath=a/../b", "hdrcharset=BINARY", NULL);
+    put_records(&m, 'g', "path=", "size=", RECORDS_END);
+    put_records(&m, 'x', "path=x/replaced\n", RECORDS_END);
+    put_records(&m, 'x', "linkpath=a/../b", "hdrcharset=BINARY", RECORDS_END);
     struct tar_header h = header("d", '1', 0);
     put(&m, h);
     put(&m, header("e", '0', 0));
@@ -527,11 +528,11 @@ static void test_sparse(void)
 {
     struct made m = {0};
     put_records(&m, 'x', "GNU.sparse.major=1", "GNU.sparse.minor=0", "GNU.sparse.realsize=4096", "GNU.sparse.name=abc",
-                NULL);
+                RECORDS_END);
     char data[1024] = "1\n100\n5\n";
     memcpy(data + 512, "hello", 5);
     put_data(&m, "f", '0', data, 517);
-    put_records(&m, 'x', "GNU.sparse.major=9", "GNU.sparse.minor=9", NULL);
+    put_records(&m, 'x', "GNU.sparse.major=9", "GNU.sparse.minor=9", RECORDS_END);
     put_data(&m, "unknown", '0', "data", 4);
     is(&m, "f:abc:4096 f:unknown:4 end", "pax 1.0, and a version to come");
     static const struct {
@@ -545,14 +546,14 @@ static void test_sparse(void)
         {"no offset", "GNU.sparse.numbytes=1", "GNU.sparse.size=100"},
     };
     for (size_t i = 0; i < ST_LEN(bad); i++) {
-        put_records(&m, 'x', bad[i].map, bad[i].size, NULL);
+        put_records(&m, 'x', bad[i].map, bad[i].size, RECORDS_END);
         put_data(&m, "f", '0', "data", 4);
         is(&m, "corrupt", bad[i].what);
     }
     static const char *const maps[] = {"1\n100\n", "x\n", "\n", "99999999999999999999999\n", "3\n1\n1\n0\n1\n9\n1\n"};
     unsigned good = 0;
     for (size_t i = 0; i < ST_LEN(maps); i++) {
-        put_records(&m, 'x', "GNU.sparse.major=1", "GNU.sparse.minor=0", "GNU.sparse.realsize=4096", NULL);
+        put_records(&m, 'x', "GNU.sparse.major=1", "GNU.sparse.minor=0", "GNU.sparse.realsize=4096", RECORDS_END);
         put_data(&m, "f", '0', maps[i], strlen(maps[i]));
         struct st_err err;
         good += strcmp(brief(&m, false, &err), "corrupt") == 0;
@@ -566,7 +567,7 @@ static void test_sparse(void)
     size_t n = (size_t)snprintf(map, 1 << 20, "GNU.sparse.map=");
     for (int i = 0; i <= ST_TAR_SPARSE_MAX; i++)
         n += (size_t)snprintf(map + n, (1 << 20) - n, "%s%d,0", i ? "," : "", i);
-    put_records(&m, 'x', map, NULL);
+    put_records(&m, 'x', map, RECORDS_END);
     put_data(&m, "f", '0', "data", 4);
     is(&m, "limit", "too many segments");
     free(map);
