@@ -115,7 +115,7 @@ static enum verdict judge(const unsigned char *b)
     // Some old programs summed signed bytes.
     int sign = 0;
     for (size_t i = 0; i < TAR_BLOCK; i++)
-        sign += b[i] >= 0x80 && (i < offsetof(struct tar_header, chksum) || i >= offsetof(struct tar_header, type));
+        sign += (i < offsetof(struct tar_header, chksum) || i >= offsetof(struct tar_header, type)) && b[i] >= 0x80;
     return (int64_t)sum - 256 * sign == (int64_t)want ? HEADER : BAD;
 }
 
@@ -123,7 +123,7 @@ static enum format format_of(const struct tar_header *h)
 {
     if (memcmp(h->magic, "ustar", 6) == 0)
         return memcmp(h->pad + 8, "tar", 4) == 0 ? STAR : USTAR;
-    return memcmp(h->magic, "ustar  ", 8) == 0 ? GNU : V7;
+    return memcmp(h->magic, "ustar ", 6) == 0 && memcmp(h->version, " ", 2) == 0 ? GNU : V7; // "ustar  \0" over both
 }
 
 // As tar_block, but a stream that ends inside of the block is at its end, when `lenient`.
@@ -166,13 +166,17 @@ static void forget_local(struct st_tar *t)
     tar_sparse_clear(t);
 }
 
-static int set_data(struct st_tar *t, uint64_t size, struct st_err *err)
+static int set_data_at(struct st_tar *t, uint64_t pos, uint64_t size, struct st_err *err)
 {
-    uint64_t pos = st_stream_pos(t->in);
     if (size > INT64_MAX || st_ckd_add(&t->raw_end, pos, size) || st_ckd_add(&t->data_end, t->raw_end, -size & 511) ||
         t->data_end > INT64_MAX)
         return tar_corrupt(t, "size of an entry is beyond 2^63", err);
     return 0;
+}
+
+static int set_data(struct st_tar *t, uint64_t size, struct st_err *err)
+{
+    return set_data_at(t, st_stream_pos(t->in), size, err);
 }
 
 // Pass over what is left of the entry's data.
@@ -188,7 +192,8 @@ static int finish_data(struct st_tar *t, struct st_err *err)
         return 0;
     }
     int64_t r = st_stream_skip(in, n, err);
-    return r < 0 ? -1 : (uint64_t)r < n ? tar_ends_early(t, err) : 0;
+    // Padding alone may be missing, as with writers that were not closed; Go takes that for the end, too.
+    return r < 0 ? -1 : pos + (uint64_t)r < t->raw_end ? tar_ends_early(t, err) : 0;
 }
 
 // All of an extended header's data.
@@ -362,19 +367,17 @@ static int link_size(struct st_tar *t, enum format format, uint64_t *size, struc
         t->have_block = ahead && r > 0 && *size == 0;
     }
     // From where the header ended; the block that was read ahead is part of the data or of what follows.
-    t->raw_end = pos;
-    if (st_ckd_add(&t->data_end, pos, *size) || st_ckd_add(&t->data_end, t->data_end, -*size & 511) ||
-        t->data_end > INT64_MAX)
-        return tar_corrupt(t, "size of an entry is beyond 2^63", err);
-    return 0;
+    return set_data_at(t, pos, *size, err);
 }
 
 // The sparse formats of pax headers; versions that are not known are ordinary files to Go and to us.
 static int pax_sparse(struct st_tar *t, struct st_tar_entry *ret, struct st_err *err)
 {
     uint64_t major = 0, minor = 0, size = ret->size;
-    bool has_version = pax_number(t, PAX_SPARSE_MAJOR, &major) | pax_number(t, PAX_SPARSE_MINOR, &minor);
-    bool in_data = has_version && major == 1 && minor == 0, in_header = major == 0 && minor <= 1 && t->has_map;
+    bool has_major = pax_number(t, PAX_SPARSE_MAJOR, &major), has_minor = pax_number(t, PAX_SPARSE_MINOR, &minor);
+    bool both = has_major && has_minor, none = !has_major && !has_minor; // 0.0 and 0.1 need not say their version
+    bool in_data = both && major == 1 && minor == 0;
+    bool in_header = t->has_map && (none || (both && major == 0 && minor <= 1));
     if (!in_data && !in_header)
         return 0;
     pax_number(t, PAX_SPARSE_SIZE, &size);
@@ -414,10 +417,7 @@ static int entry_data(struct st_tar *t, const struct tar_header *h, enum kind ki
     case K_LINK:
         return link_size(t, format_of(h), &size, err);
     case K_DUMPDIR: // data is a list of names, to be passed over
-        if (set_data(t, size, err))
-            return -1;
-        t->raw_end = st_stream_pos(t->in);
-        return 0;
+        return set_data(t, size, err);
     default:
         return set_data(t, 0, err);
     }
@@ -437,6 +437,7 @@ static int make_entry(struct st_tar *t, const struct tar_header *h, enum kind ki
     if (h->type == '\0' && raw.len && raw.ptr[raw.len - 1] == '/')
         kind = K_DIR;
     ret->type = types[kind];
+    t->no_data = ret->type != ST_TAR_FILE;
     ret->mode = (uint32_t)mode & 07777;
     ret->size = 0;
     ret->link = ret->error = ST_SV_NULL;
@@ -524,6 +525,8 @@ int tar_raw_data(struct st_tar *t, uint64_t max, struct st_sv *ret, struct st_er
 
 int st_tar_data(struct st_tar *t, struct st_sv *ret, struct st_err *err)
 {
+    if (t->no_data)
+        return 0;
     return t->sparse ? tar_sparse_data(t, ret, err) : tar_raw_data(t, UINT64_MAX, ret, err);
 }
 
@@ -563,6 +566,11 @@ void st_tar_as_runtime(struct st_tar *t)
     t->runtime = true;
 }
 
+void st_tar_from(struct st_tar *t, uint64_t index)
+{
+    t->index = index;
+}
+
 // ---- an entry's data as a stream --------------------------------------------------------------------------
 
 struct member {
@@ -587,7 +595,7 @@ static int64_t member_seek_over(struct st_stream *s, uint64_t n, struct st_err *
 {
     struct st_tar *t = ((struct member *)s)->t;
     uint64_t pos = st_stream_pos(t->in);
-    if (t->sparse || pos >= t->raw_end)
+    if (t->sparse || t->no_data || pos >= t->raw_end)
         return 0;
     int64_t r = st_stream_skip(t->in, ST_MIN(n, t->raw_end - pos), err);
     if (r > 0)

@@ -47,6 +47,8 @@ struct st_stream *st_tar_stream(struct st_mem *mem, struct st_tar *t, struct st_
 // tar: global pax headers change nothing, and the archive ends at its first end marker, whatever is behind it. For
 // layers: an archive behind the end marker would hide or invent packages that no container ever sees.
 void st_tar_as_runtime(struct st_tar *t);
+// `in` begins at the header of entry `index`, not at the archive's: entries are numbered from there.
+void st_tar_from(struct st_tar *t, uint64_t index);
 
 // Normalise a path as described above into out (at least s.len bytes, or s itself); its length is returned.
 size_t st_path_normalise(struct st_sv s, char *out);

@@ -51,6 +51,7 @@ struct st_tar {
     bool have_block;                // block holds a header that was read ahead
     unsigned char block[TAR_BLOCK]; // a block that crosses the end of the stream's buffer
     uint64_t index;
+    bool no_data;      // not a file: what data there is is passed over
     uint64_t raw_end;  // position of the end of the entry's data in the stream
     uint64_t data_end; // the same with padding
     bool has_local;    // something below is to be forgotten before the next entry

@@ -314,9 +314,15 @@ static int stream_archive(struct streaming *s, struct st_stream *in, struct st_e
     struct st_tar_entry e;
     s->tar = st_tar_new(&s->mem, in, err);
     int rc = s->tar ? 1 : -1;
-    while (rc > 0 && (rc = st_tar_next(s->tar, &e, err)) > 0)
-        if (stream_member(s, &e, err))
-            rc = -1;
+    struct st_err why = {0};
+    if (rc > 0 && (rc = st_tar_next(s->tar, &e, &why)) < 0) {
+        if (why.code == ST_E_CORRUPT && why.has_offset && why.offset == 0) // nothing was read as an archive
+            st_err_set(err, ST_E_INPUT, "the archive is neither a tar archive nor a compressed one");
+        else if (err)
+            *err = why;
+    }
+    while (rc > 0)
+        rc = stream_member(s, &e, err) ? -1 : st_tar_next(s->tar, &e, err);
     st_tar_free(s->tar);
     return rc < 0 || st_stream_drain(in, err) < 0 ? -1 : 0;
 }

@@ -138,7 +138,7 @@ int main(int argc, char **argv)
 
 #ifdef ST_SANITIZED
 // The leak checker needs /proc, which the sandbox hides; leaks are looked for by the unit tests.
-const char *__asan_default_options(void);
+__attribute__((visibility("default"), used)) const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
     return "detect_leaks=0";

@@ -25,6 +25,11 @@ struct again {
     uint32_t next; // index + 1 of the next with the same hash
 };
 
+// Where the bytes of a hard link stand, for links to it: tar programs name the first of the names, but need not.
+struct origin {
+    uint64_t path_hash, before; // of the entry that holds the bytes: its index is below `before`
+};
+
 struct scan {
     struct st_mem *mem;
     const struct st_layer_options *opt;
@@ -35,10 +40,18 @@ struct scan {
     struct st_arena scratch; // of one parse
     struct st_arena arena;   // of the layer
     struct st_buf content;   // the file in hand
-    struct st_map parsed;    // path hash -> FILE numbers that its bytes gave: first << 8 | count
+    struct st_map parsed;    // path hash -> FILE numbers that its bytes gave: first << 8 | count; 0: none
+    struct st_map linked;    // path hash of a hard link -> index + 1 into `links`; 0: replaced since
+    struct st_buf links;     // struct origin
     struct st_buf file_cats; // a byte per FILE: its cataloger
     struct again *again;
     size_t n_again, cap_again;
+    // Where the second pass can begin: the first file that has to be read again, unless a hard link's target, which may
+    // be anywhere, is among them.
+    struct st_place *place; // NULL: from the beginning only
+    bool kept;              // place stays where it is: before the entry `from`
+    bool anywhere;
+    uint64_t from_offset, from_index;
     struct st_map again_by_path; // path hash -> index + 1
     struct st_layer_stats stats;
 };
@@ -163,7 +176,7 @@ static int remember(struct scan *s, uint64_t path_hash, uint64_t number, struct 
     if (!v)
         return -1;
     // Several catalogers of one entry come one after the other; a later entry of the same path starts anew.
-    bool follows = !fresh && (*v >> 8) + (*v & 0xFF) == number && (*v & 0xFF) < 0xFF;
+    bool follows = !fresh && (*v & 0xFF) && (*v >> 8) + (*v & 0xFF) == number && (*v & 0xFF) < 0xFF;
     *v = follows ? *v + 1 : number << 8 | 1;
     return 0;
 }
@@ -173,8 +186,9 @@ static int want_again(struct scan *s, struct again want, struct st_sv as, struct
 struct file {
     struct st_sv path;
     uint32_t mode;
-    uint64_t size, entry;
-    bool link; // the bytes stand under another name: not remembered as target of further links
+    uint64_t size, entry, offset; // offset: of the entry's header
+    bool link;                    // the bytes stand under another name: not remembered as target of further links
+    bool anyway;                  // a FILE record even without records below it: it replaces an earlier reading
 };
 
 // Calls one cataloger and turns what it says about a bad file into an unknown. 1: wants the file again.
@@ -209,9 +223,22 @@ static int parse_one(struct scan *s, const struct file *f, uint8_t cataloger, co
         }
     }
     st_arena_reset(&s->scratch);
+    if (rc == 0 && f->anyway)
+        rc = start(&l, err);
     if (rc == 0 && l.started && !f->link)
         rc = remember(s, st_path_hash(f->path), l.number, err);
     return rc;
+}
+
+// The second pass begins at the first file that needs it.
+static void keep_place(struct scan *s, const struct file *f)
+{
+    if (s->kept || s->anywhere)
+        return;
+    s->kept = s->place && st_place_pos(s->place) <= f->offset;
+    s->anywhere = !s->kept;
+    s->from_offset = f->offset;
+    s->from_index = f->entry;
 }
 
 static int parse_all(struct scan *s, const struct file *f, const uint8_t *want, size_t n, const struct st_view *v,
@@ -229,6 +256,7 @@ static int parse_all(struct scan *s, const struct file *f, const uint8_t *want, 
                               .link_entry = f->entry,
                               .mode = f->mode,
                               .cataloger = want[i]};
+            keep_place(s, f);
             if (want_again(s, a, f->path, err))
                 return -1;
         }
@@ -417,8 +445,14 @@ static int regular_file(struct scan *s, const struct file *f, uint8_t *want, siz
         struct st_view none = {.size = f->size};
         return parse_all(s, f, want, n, &none, true, err);
     }
-    if (all_sparse(want, n) && f->size > SPARSE_WHOLE && s->can_reread)
-        return sparse_file(s, f, head, want, n, err);
+    if (all_sparse(want, n) && f->size > SPARSE_WHOLE && s->can_reread) {
+        if (s->place)
+            st_place_hold(s->place, true);
+        int rc = sparse_file(s, f, head, want, n, err);
+        if (s->place)
+            st_place_hold(s->place, s->kept);
+        return rc;
+    }
     return whole_file(s, f, head, want, n, err);
 }
 
@@ -445,13 +479,53 @@ static int want_again(struct scan *s, struct again want, struct st_sv as, struct
     return 0;
 }
 
+// A name takes on other bytes: what was known of the old ones is not theirs.
+static void forget(struct scan *s, struct st_sv path)
+{
+    uint64_t hash = st_path_hash(path), *v = st_map_get(&s->parsed, hash);
+    if (v)
+        *v = 0;
+    if ((v = st_map_get(&s->linked, hash)))
+        *v = 0;
+}
+
+static struct origin origin_of(const struct scan *s, uint64_t path_hash, uint64_t before)
+{
+    const uint64_t *v = st_map_get(&s->linked, path_hash);
+    if (!v || !*v)
+        return (struct origin){path_hash, before};
+    struct origin o;
+    memcpy(&o, s->links.ptr + (*v - 1) * sizeof o, sizeof o);
+    return o;
+}
+
+// The link's name stands for the target's bytes from here on, and for what was read in them.
+static int join_name(struct scan *s, const struct st_tar_entry *e, struct origin o, uint64_t parsed, struct st_err *err)
+{
+    uint64_t hash = st_path_hash(e->path), *v;
+    if (parsed) {
+        if (!(v = st_map_put(&s->parsed, hash, NULL, err)))
+            return -1;
+        *v = parsed;
+    }
+    if (!(v = st_map_put(&s->linked, hash, NULL, err)) || st_buf_add(&s->links, st_sv_mem(&o, sizeof o), err))
+        return -1;
+    *v = s->links.len / sizeof o;
+    return 0;
+}
+
 static int hard_link(struct scan *s, const struct st_tar_entry *e, const uint8_t *want, size_t n, struct st_err *err)
 {
     uint64_t target = st_path_hash(e->link);
-    const uint64_t *parsed = st_map_get(&s->parsed, target);
+    if (target == st_path_hash(e->path)) // to itself: changes nothing
+        return 0;
+    struct origin origin = origin_of(s, target, e->index);
+    const uint64_t *at = st_map_get(&s->parsed, target);
+    uint64_t known = at ? *at : 0;
+    forget(s, e->path);
     uint64_t have = 0; // bit i: want[i] has read these bytes under the target's name
-    for (uint64_t k = 0; parsed && k < (*parsed & 0xFF); k++) {
-        uint64_t number = (*parsed >> 8) + k;
+    for (uint64_t k = 0; k < (known & 0xFF); k++) {
+        uint64_t number = (known >> 8) + k;
         uint8_t cat = (uint8_t)s->file_cats.ptr[number];
         bool counts = st_catalogers[cat]->globs == NULL; // told by its bytes, whatever its name
         for (size_t i = 0; i < n; i++)
@@ -465,8 +539,9 @@ static int hard_link(struct scan *s, const struct st_tar_entry *e, const uint8_t
     for (size_t i = 0; i < n; i++) {
         if (have >> i & 1 || st_catalogers[want[i]]->need == ST_NEED_NAME)
             continue;
-        struct again a = {.path_hash = target,
-                          .before = e->index,
+        s->anywhere = true;
+        struct again a = {.path_hash = origin.path_hash,
+                          .before = origin.before,
                           .exact = UINT64_MAX,
                           .link_entry = e->index,
                           .mode = e->mode,
@@ -474,7 +549,7 @@ static int hard_link(struct scan *s, const struct st_tar_entry *e, const uint8_t
         if (want_again(s, a, e->path, err))
             return -1;
     }
-    return 0;
+    return join_name(s, e, origin, known, err);
 }
 
 static int link_unknown(struct scan *s, const struct again *a, const char *text, struct st_err *err)
@@ -493,8 +568,9 @@ static int reread_entry(struct scan *s, const struct st_tar_entry *e, uint64_t f
         struct again *a = &s->again[i - 1];
         if (a->exact != UINT64_MAX ? e->index != a->exact : e->index >= a->before)
             continue;
+        struct file f = {
+            .path = a->as, .mode = a->mode, .size = e->size, .entry = a->link_entry, .link = true, .anyway = a->found};
         a->found = true;
-        struct file f = {.path = a->as, .mode = a->mode, .size = e->size, .entry = a->link_entry, .link = true};
         struct st_view v = {.size = e->size, .n = e->size > 0};
         if (!gathered && !all_too_large(&f, &a->cataloger, 1)) {
             st_buf_clear(&s->content);
@@ -523,11 +599,13 @@ static struct st_tar *open_tar(struct scan *s, struct st_stream *in, struct st_e
 static int second_pass(struct scan *s, struct st_stream *in, struct st_err *err)
 {
     struct st_tar_entry e;
-    uint64_t last = 0;
+    uint64_t last = 0, start = st_stream_pos(in);
     for (size_t i = 0; i < s->n_again; i++)
         last = ST_MAX(last, s->again[i].exact == UINT64_MAX ? s->again[i].before : s->again[i].exact);
     s->tar = open_tar(s, in, err);
     int rc = s->tar ? 1 : -1;
+    if (s->tar && !s->anywhere)
+        st_tar_from(s->tar, s->from_index);
     while (rc > 0 && (rc = st_tar_next(s->tar, &e, err)) > 0) {
         if (e.index > last)
             break;
@@ -537,8 +615,26 @@ static int second_pass(struct scan *s, struct st_stream *in, struct st_err *err)
     }
     st_tar_free(s->tar);
     s->tar = NULL;
-    s->stats.reread_bytes = st_stream_pos(in);
+    s->stats.reread_bytes = st_stream_pos(in) - start;
     return rc < 0 ? -1 : 0;
+}
+
+// The layer's tar stream once more: from the place that was kept, else from its beginning.
+static struct st_stream *open_again(struct scan *s, const struct st_layer_source *src, struct st_err *err)
+{
+    struct st_stream *raw = NULL;
+    enum st_codec codec;
+    if (src->open(src->ctx, &raw, err))
+        return NULL;
+    if (s->anywhere)
+        return st_stream_detect(s->mem, raw, &codec, err);
+    struct st_stream *in = st_place_resume(s->place, s->mem, raw, err);
+    uint64_t skip = s->from_offset - st_place_pos(s->place);
+    if (in && st_stream_skip(in, skip, err) != (int64_t)skip) {
+        st_stream_free(in);
+        return st_err_set(err, ST_E_CORRUPT, "the layer is shorter than it was"), NULL;
+    }
+    return in;
 }
 
 static int reread(struct scan *s, const struct st_layer_source *src, struct st_err *err)
@@ -547,11 +643,7 @@ static int reread(struct scan *s, const struct st_layer_source *src, struct st_e
         return 0;
     int rc = 0;
     if (s->can_reread) {
-        struct st_stream *raw = NULL;
-        if (src->open(src->ctx, &raw, err))
-            return -1;
-        enum st_codec codec;
-        ST_AUTO_STREAM struct st_stream *in = st_stream_detect(s->mem, raw, &codec, err);
+        ST_AUTO_STREAM struct st_stream *in = open_again(s, src, err);
         rc = in ? second_pass(s, in, err) : -1;
     }
     for (size_t i = 0; rc == 0 && i < s->n_again; i++)
@@ -635,10 +727,13 @@ static int entry(struct scan *s, const struct st_tar_entry *e, struct st_err *er
         return 0;
     uint8_t want[WANT_MAX];
     size_t n = st_classify(s->opt->classifier, e->path, want, WANT_MAX);
-    struct file f = {.path = e->path, .mode = e->mode | type_bits(e->type), .size = e->size, .entry = e->index};
+    struct file f = {
+        .path = e->path, .mode = e->mode | type_bits(e->type), .size = e->size, .entry = e->index, .offset = e->offset};
     if (n && by_name(s, &f, want, n, err))
         return -1;
     n = without_names(want, n);
+    if (e->type != ST_TAR_HARDLINK && e->type != ST_TAR_DIR)
+        forget(s, e->path);
     if (s->opt->rootfs && e->error.len)
         return unreadable(s, e, err);
     if (s->opt->rootfs && e->full_size) { // left out: nobody wants it, or it is too large for whoever does
@@ -730,11 +825,18 @@ static int first_pass(struct scan *s, const struct st_layer_source *src, struct 
     if (rc == 0 && (o->diff_id[0] || o->want_diff_id))
         rc = (diff = st_sha256_new(s->mem, err)) ? 0 : -1;
     struct st_stream *in = raw;
-    enum st_codec codec;
+    enum st_codec codec = ST_CODEC_NONE;
     if (rc == 0 && blob)
         in = st_stream_digest(s->mem, in, blob, err);
     if (rc == 0 && in)
         in = st_stream_detect(s->mem, in, &codec, err);
+    if (rc == 0 && in && codec == ST_CODEC_GZIP && s->can_reread) {
+        s->place = st_place_new(s->mem, err);
+        if (s->place)
+            st_place_follow(s->place, in);
+        else
+            rc = -1;
+    }
     if (rc == 0 && in && diff)
         in = st_stream_digest(s->mem, in, diff, err);
     if (rc == 0 && in)
@@ -771,6 +873,8 @@ int st_layer_scan(struct st_mem *mem, const struct st_layer_source *src, const s
     st_buf_init(&s.content, mem);
     st_buf_init(&s.file_cats, mem);
     st_map_init(&s.parsed, mem);
+    st_map_init(&s.linked, mem);
+    st_buf_init(&s.links, mem);
     st_map_init(&s.again_by_path, mem);
     int rc = first_pass(&s, src, err);
     if (rc == 0)
@@ -781,7 +885,10 @@ int st_layer_scan(struct st_mem *mem, const struct st_layer_source *src, const s
         rc = st_frag_finish(out, &s.stats, err);
     }
     st_mem_free(mem, s.again, s.cap_again * sizeof *s.again);
+    st_place_free(s.place);
     st_map_release(&s.again_by_path);
+    st_buf_release(&s.links);
+    st_map_release(&s.linked);
     st_map_release(&s.parsed);
     st_buf_release(&s.file_cats);
     st_buf_release(&s.content);

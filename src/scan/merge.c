@@ -199,6 +199,7 @@ static int settle_names(struct st_merge *m, struct st_err *err)
         if (rc <= 0)
             return rc;
     }
+    m->names_open = true;
     return 0;
 }
 
@@ -255,6 +256,16 @@ static int introduce(struct st_merge *m, struct st_evid *e, struct st_err *err)
     return rc;
 }
 
+// Names were still being added when the rounds ended, and this evidence is left under one that leads through a link.
+static bool unsettled(const struct st_merge *m, const struct st_node *n)
+{
+    if (m->names_open)
+        for (const struct st_node *a = n->parent; a; a = a->parent)
+            if (a->link)
+                return true;
+    return false;
+}
+
 // Walks the layer's path items and its evidence side by side, in order of entries.
 static int apply_items(struct st_merge *m, uint32_t layer, struct st_err *err)
 {
@@ -270,8 +281,10 @@ static int apply_items(struct st_merge *m, uint32_t layer, struct st_err *err)
             continue;
         for (size_t i = 0; i < st_frag_count(&rec); i++, entry++) {
             st_tree_item(&m->tree, entry, st_frag_at(&rec, i));
-            for (; next < end && m->evid[next]->entry == entry; next++)
+            for (; next < end && m->evid[next]->entry == entry; next++) {
                 m->evid[next]->node = st_tree_resolve(&m->tree, m->evid[next]->named);
+                m->tree.too_many_names |= unsettled(m, m->evid[next]->node);
+            }
         }
     }
     if (rc == 0 && next < end)

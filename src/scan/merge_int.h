@@ -42,6 +42,7 @@ struct st_merge {
     struct st_frag_reader *readers; // one a layer; fd -1: none
     size_t n_layers;
     struct st_tree tree;
+    bool names_open;       // links would give evidence still more names
     struct st_evid **evid; // all, by layer, then entry, then order
     size_t n_evid, evid_bytes;
     size_t *layer_first; // index into evid, n_layers + 1 of them

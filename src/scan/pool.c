@@ -312,6 +312,7 @@ static int needs_memory(struct pool *p, struct task *t, struct st_err *why, stru
         size_t n = strlen(why->text);
         snprintf(why->text + n, sizeof why->text - n, "; --memory %lluMi would do",
                  (unsigned long long)((need >> 20) + 1));
+        why->need_bytes = 0; // said, with what the processes cost beside the window
     }
     return fail_layer(p, t->layer, why, err);
 }

@@ -202,11 +202,12 @@ static bool below(struct st_sv path, struct st_sv dir)
     return dir.len == 0 || (st_sv_starts(path, dir) && path.len > dir.len && path.ptr[dir.len] == '/');
 }
 
-// Links of lower layers that go with what is taken away at n.
-static void drop_links(struct st_tree *t, const struct st_node *n, bool itself)
+// Links of the layers before `before` that go with what is taken away at n. Where a link really lies counts: its name
+// may lead through other links.
+static void drop_links(struct st_tree *t, const struct st_node *n, bool itself, uint32_t before)
 {
-    for (struct st_link *l = t->links; l && l->layer < t->layer; l = l->next)
-        if (l->active && (below(l->path, n->path) || (itself && l->node == n))) {
+    for (struct st_link *l = t->links; l && l->layer < before; l = l->next)
+        if (l->active && (below(l->node->path, n->path) || (itself && l->node == n))) {
             l->active = false;
             if (l->node->link == l)
                 l->node->link = NULL;
@@ -222,25 +223,38 @@ static void stamp(struct st_tree *t, struct st_node *n)
     }
 }
 
+// As st_tree_resolve, and what a link at the name itself points to: the mark of an opaque directory is a file in it.
+static struct st_node *follow(const struct st_tree *t, struct st_node *n)
+{
+    n = st_tree_resolve(t, n);
+    for (int hop = 0; hop < HOPS_MAX && n->link; hop++) {
+        struct st_node *next = st_tree_find(t, st_path_hash(n->link->target));
+        if (!next)
+            break;
+        n = st_tree_resolve(t, next);
+    }
+    return n;
+}
+
 void st_tree_item(struct st_tree *t, uint64_t entry, uint64_t item)
 {
     struct st_node *n = st_tree_find(t, ST_ITEM_HASH(item));
     if (!n)
         return;
-    n = st_tree_resolve(t, n);
+    n = ST_ITEM_KIND(item) == ST_ITEM_OPAQUE ? follow(t, n) : st_tree_resolve(t, n);
     stamp(t, n);
     switch (ST_ITEM_KIND(item)) {
     case ST_ITEM_WHITEOUT:
         n->whiteout = true;
-        drop_links(t, n, true);
+        drop_links(t, n, true, t->layer);
         return;
     case ST_ITEM_OPAQUE:
         n->opaque = true;
-        drop_links(t, n, false);
+        drop_links(t, n, false, t->layer);
         return;
     case ST_ITEM_NONDIR:
         n->nondir = entry + 1;
-        drop_links(t, n, true);
+        drop_links(t, n, true, t->layer + 1); // what its own layer put there before goes too
         break;
     case ST_ITEM_DIR: // over a directory it changes nothing, over anything else it takes its place
         n->dir = entry + 1;

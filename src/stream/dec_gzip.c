@@ -13,8 +13,20 @@
 enum { FLAG_HCRC = 2, FLAG_EXTRA = 4, FLAG_NAME = 8, FLAG_COMMENT = 16, FLAG_RESERVED = 0xe0 };
 enum state { HEAD, BODY, END, BROKEN };
 
+#define PLACE_STEP (4 * 1024 * 1024) // decoded bytes between two places
+
+struct st_place {
+    struct st_mem *mem;
+    bool held;
+    uint64_t in, out; // positions in the compressed and in the decoded stream
+    enum state state;
+    uint64_t members;
+    struct inflate_state z; // holds its own history and pending input; no pointer in it outlives a call
+};
+
 struct gzip {
     struct st_stream s;
+    struct st_place *place; // borrowed; NULL: nobody wants one
     struct st_mem *mem;
     struct st_stream *inner; // owns
     enum state state;
@@ -167,11 +179,22 @@ static int body(struct gzip *g, struct st_err *err)
     return 0;
 }
 
+static void note_place(const struct gzip *g, struct st_place *p)
+{
+    p->in = st_stream_pos(g->inner);
+    p->out = g->s.end_pos;
+    p->state = g->state;
+    p->members = g->members;
+    p->z = g->z;
+}
+
 static int gzip_fill(struct st_stream *s, struct st_err *err)
 {
     struct gzip *g = (struct gzip *)s;
     if (g->state == BROKEN)
         return st_err_set(err, ST_E_CORRUPT, ST_DEC_BROKEN, "gzip");
+    if (g->place && !g->place->held && s->end_pos - g->place->out >= PLACE_STEP)
+        note_place(g, g->place);
     g->z.next_out = g->out;
     g->z.avail_out = OUT_SIZE;
     while (g->z.avail_out > 0 && g->state != END)
@@ -205,6 +228,62 @@ struct st_stream *st_gzip_new(struct st_mem *mem, struct st_stream *inner, struc
     g->out = g->room + (-(uintptr_t)g->room & (CACHE_LINE - 1));
     isal_inflate_init(&g->z);
     return &g->s;
+}
+
+// ---- a place to go on from ------------------------------------------------------------------------------
+
+struct st_place *st_place_new(struct st_mem *mem, struct st_err *err)
+{
+    struct st_place *p = st_mem_alloc(mem, sizeof *p, err);
+    if (p)
+        p->mem = mem;
+    return p;
+}
+
+void st_place_free(struct st_place *p)
+{
+    if (p)
+        st_mem_free(p->mem, p, sizeof *p);
+}
+
+void st_place_follow(struct st_place *p, struct st_stream *gzip)
+{
+    struct gzip *g = (struct gzip *)gzip;
+    if (gzip->ops != &gzip_ops)
+        return;
+    note_place(g, p);
+    g->place = p;
+}
+
+void st_place_hold(struct st_place *p, bool hold)
+{
+    p->held = hold;
+}
+
+uint64_t st_place_pos(const struct st_place *p)
+{
+    return p->out;
+}
+
+struct st_stream *st_place_resume(const struct st_place *p, struct st_mem *mem, struct st_stream *raw,
+                                  struct st_err *err)
+{
+    struct st_stream *s = NULL;
+    int64_t n = st_stream_skip(raw, p->in, err);
+    if (n >= 0 && (uint64_t)n < p->in)
+        st_err_set(err, ST_E_CORRUPT, "the stream is shorter than it was");
+    else if (n >= 0)
+        s = st_gzip_new(mem, raw, err);
+    if (!s) {
+        st_stream_free(raw);
+        return NULL;
+    }
+    struct gzip *g = (struct gzip *)s;
+    g->z = p->z;
+    g->state = p->state;
+    g->members = p->members;
+    s->end_pos = p->out;
+    return s;
 }
 
 // ---- one buffer -----------------------------------------------------------------------------------------

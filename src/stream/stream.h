@@ -87,6 +87,21 @@ struct st_stream *st_stream_decode(struct st_mem *mem, struct st_stream *inner, 
 struct st_stream *st_stream_detect(struct st_mem *mem, struct st_stream *inner, enum st_codec *ret_codec,
                                    struct st_err *err);
 
+// ---- a place to go on from --------------------------------------------------------------------------------------
+
+// A place in a gzip stream from which it can be decoded again: ISA-L's state and the two positions, 87 KiB. It follows
+// the stream in steps of a few MiB until it is held.
+struct st_place;
+struct st_place *st_place_new(struct st_mem *mem, struct st_err *err);
+void st_place_free(struct st_place *p); // NULL allowed
+// `gzip` is a decoder that st_stream_decode or _detect made for ST_CODEC_GZIP; it borrows p.
+void st_place_follow(struct st_place *p, struct st_stream *gzip);
+void st_place_hold(struct st_place *p, bool hold);
+uint64_t st_place_pos(const struct st_place *p); // in the decoded stream
+// Decode again from there; `raw` is the same compressed stream from its beginning (owned, also on failure).
+struct st_stream *st_place_resume(const struct st_place *p, struct st_mem *mem, struct st_stream *raw,
+                                  struct st_err *err);
+
 // ---- limits -----------------------------------------------------------------------------------------------
 
 // Fails with ST_E_LIMIT once more than max_bytes came out of `inner` (owned), or more than ratio times what
