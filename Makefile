@@ -7,7 +7,7 @@ NINJA = ninja $(if $(JOBS),-j$(JOBS))
 SANITIZE = -Db_sanitize=address,undefined -Db_lundef=false
 
 .DEFAULT_GOAL := all
-.PHONY: all demo check check-full bench fuzz fmt lint install deb clean help test-asan test-release
+.PHONY: all demo check check-full check-vm bench fuzz fmt lint install deb clean help test-asan test-release
 
 all: build/build.ninja ## build build/stella and its helpers (release)
 	$(NINJA) -C build
@@ -37,6 +37,9 @@ test-release: all
 check-full: check ## check, lint, and the slow tests (ST_FULL=1: truth on the whole corpus)
 	$(MAKE) lint
 	ST_FULL=1 meson test -C build --no-rebuild --print-errorlogs --timeout-multiplier 10
+
+check-vm: all ## scan inside a real 64 MiB cgroup: VM=PROGRAM that boots a kernel, OCI=DIRECTORY of layouts
+	VM="$(VM)" tests/vm/cgroup64.sh "$(OCI)" small web
 
 bench: all ## measure against syft, trivy and the floor; prints one table
 	bench/run
