@@ -1,6 +1,7 @@
 #include "base/mem.h"
 
 #include "base/ckd.h"
+#include "base/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -240,6 +241,16 @@ void *st_mem_remap(struct st_mem *mem, void *p, size_t old_n, size_t n, size_t *
     return q;
 }
 
+int st_mem_put(struct st_mem *mem, void *p, size_t at, struct st_sv bytes, struct st_err *err)
+{
+    const struct st_mem_region *r = mem->regions ? region_of(mem, p) : NULL;
+    if (!r)
+        return 0;
+    if (st_fd_pwrite(mem->spill_fd, bytes.ptr, bytes.len, r->off + at))
+        return spill_refused(errno, err);
+    return 1;
+}
+
 void st_mem_trim(struct st_mem *mem)
 {
     for (struct st_mem_region *r = mem->regions; r; r = r->next)
@@ -438,7 +449,10 @@ int st_buf_add(struct st_buf *b, struct st_sv s, struct st_err *err)
 {
     if (st_buf_reserve(b, s.len, err))
         return -1;
-    if (s.len)
+    int put = b->mapped && s.len >= PAGE ? st_mem_put(b->mem, b->ptr, b->len, s, err) : 0;
+    if (put < 0)
+        return -1;
+    if (put == 0 && s.len)
         memcpy(b->ptr + b->len, s.ptr, s.len);
     b->len += s.len;
     return 0;

@@ -44,6 +44,9 @@ void *st_mem_map(struct st_mem *mem, size_t n, size_t *ret_n, struct st_err *err
 // A block of st_mem_map made larger; contents kept, the rest zeroed. It may move. Costs no copy unless it has to change
 // over to the spill file. NULL with err on refusal: p stays as it was.
 void *st_mem_remap(struct st_mem *mem, void *p, size_t old_n, size_t n, size_t *ret_n, struct st_err *err);
+// Copy bytes to p + at of a spilled block through the file, without making its pages resident. 1: done; 0: p is in
+// memory, copy it yourself; -1.
+int st_mem_put(struct st_mem *mem, void *p, size_t at, struct st_sv bytes, struct st_err *err);
 void st_mem_unmap(struct st_mem *mem, void *p, size_t n); // n as returned; p may be NULL
 // Drop the resident pages of all spill mappings (their contents stay in the file). Cheap when nothing
 // was spilled. Called by users of large structures every few thousand operations.

@@ -10,7 +10,6 @@
 #define WANT_MAX 8                          // catalogers that one file may match
 #define SPARSE_WHOLE ((uint64_t)256 * 1024) // executables up to this size are kept whole
 #define KEEP_BUFFER ((size_t)1024 * 1024)   // a larger content buffer is given back after its file
-#define TRIM_STEP ((size_t)1024 * 1024)     // spilled bytes between two trims while a file is gathered
 
 // A file to be read in the second pass.
 struct again {
@@ -270,15 +269,10 @@ static int parse_all(struct scan *s, const struct file *f, const uint8_t *want, 
 static int gather(struct scan *s, uint64_t max, struct st_err *err)
 {
     struct st_sv run;
-    size_t unseen = 0; // appended since the last trim
     int rc = 0;
     while (s->content.len < max && (rc = st_tar_data(s->tar, &run, err)) > 0) {
         if (st_buf_add(&s->content, run, err))
             return -1;
-        if (s->mem->spill_live && (unseen += run.len) > TRIM_STEP) {
-            st_mem_trim(s->mem);
-            unseen = 0;
-        }
     }
     return rc < 0 ? -1 : 0;
 }

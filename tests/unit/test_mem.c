@@ -110,7 +110,17 @@ static void test_grow(void)
     }
     for (uint32_t i = 0; i < 1000000 && ok; i++)
         ok = memcmp(b.ptr + 4 * (size_t)i, &i, 4) == 0;
-    TAP_OK(ok && m.used <= 256 * 1024 && m.spill_used == b.cap, "4 MB in a budget of 256 KiB, in one piece: %s",
+    static char chunk[10000];
+    size_t before = b.len;
+    for (int i = 0; i < 300 && ok; i++) {
+        memset(chunk, i, sizeof chunk);
+        ok = st_buf_add(&b, st_sv_mem(chunk, sizeof chunk), &err) == 0;
+    }
+    for (int i = 0; i < 300 && ok; i++) {
+        memset(chunk, i, sizeof chunk);
+        ok = memcmp(b.ptr + before + (size_t)i * sizeof chunk, chunk, sizeof chunk) == 0;
+    }
+    TAP_OK(ok && m.used <= 256 * 1024 && m.spill_used == b.cap, "7 MB in a budget of 256 KiB, in one piece: %s",
            err.text);
     st_buf_release(&b);
     TAP_OK(m.used == 0 && m.spill_live == 0, "given back");
