@@ -18,7 +18,8 @@ int main(void)
 {
     enum { N = 20000 };
     static uint32_t v[N];
-    static const char *const shapes[] = {"random", "ascending", "descending", "equal", "organ pipe", "two values", "sawtooth"};
+    static const char *const shapes[] = {"random",     "ascending",  "descending", "equal",
+                                         "organ pipe", "two values", "sawtooth"};
     for (int shape = 0; shape < 7; shape++) {
         uint32_t x = 12345;
         uint64_t sum = 0, after = 0;
