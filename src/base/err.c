@@ -68,7 +68,7 @@ int st_err_nomem_at(struct st_err *err, const char *origin)
     return st_err_set_at(err, origin, ST_E_NOMEM, "memory allocation failed");
 }
 
-int st_err_wrap(struct st_err *err, const char *fmt, ...)
+int st_err_wrap_text(struct st_err *err, const char *fmt, ...)
 {
     if (err) {
         char inner[ST_ERR_TEXT_MAX];

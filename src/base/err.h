@@ -58,14 +58,22 @@ struct st_err {
 #define ST_ERR_STR(x) ST_ERR_STR_(x)
 #define ST_ERR_HERE __FILE__ ":" ST_ERR_STR(__LINE__)
 
+// -1, visibly: so that compilers and analyzers know that the outputs of a failed call are not looked at.
+static inline int st_err_failed_(int rc)
+{
+    (void)rc;
+    return -1;
+}
+
 // Fill err and return -1. err may be NULL.
-#define st_err_set(err, code, ...) st_err_set_at((err), ST_ERR_HERE, (code), __VA_ARGS__)
+#define st_err_set(err, code, ...) st_err_failed_(st_err_set_at((err), ST_ERR_HERE, (code), __VA_ARGS__))
 // As st_err_set with a byte offset, which st_err_line prints as " at byte N".
-#define st_err_set_off(err, code, off, ...) st_err_set_off_at((err), ST_ERR_HERE, (code), (off), __VA_ARGS__)
+#define st_err_set_off(err, code, off, ...) \
+    st_err_failed_(st_err_set_off_at((err), ST_ERR_HERE, (code), (off), __VA_ARGS__))
 // ST_E_IO with errno's text appended ("open /x: No such file or directory").
-#define st_err_sys(err, ...) st_err_sys_at((err), ST_ERR_HERE, __VA_ARGS__)
+#define st_err_sys(err, ...) st_err_failed_(st_err_sys_at((err), ST_ERR_HERE, __VA_ARGS__))
 // A refused or failed allocation.
-#define st_err_nomem(err) st_err_nomem_at((err), ST_ERR_HERE)
+#define st_err_nomem(err) st_err_failed_(st_err_nomem_at((err), ST_ERR_HERE))
 
 int st_err_set_at(struct st_err *err, const char *origin, enum st_err_code code, const char *fmt, ...)
     __attribute__((format(printf, 4, 5), cold));
@@ -76,7 +84,8 @@ int st_err_sys_at(struct st_err *err, const char *origin, const char *fmt, ...)
 int st_err_nomem_at(struct st_err *err, const char *origin) __attribute__((cold));
 
 // Put "fmt: " in front of the text that is there. Returns -1, so `return st_err_wrap(err, ...)`.
-int st_err_wrap(struct st_err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3), cold));
+#define st_err_wrap(err, ...) st_err_failed_(st_err_wrap_text((err), __VA_ARGS__))
+int st_err_wrap_text(struct st_err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3), cold));
 
 void st_err_clear(struct st_err *err);
 int st_err_exit_code(enum st_err_code code);    // exit code of the command line

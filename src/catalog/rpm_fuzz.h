@@ -14,15 +14,16 @@ static inline int rpm_fuzz_header(void *ctx, uint64_t number, struct st_sv blob,
 {
     struct st_rpm_header h;
     struct st_sv s;
-    uint64_t n, budget = 1 << 20, sum = 0;
+    uint64_t n, budget = 1 << 20;
+    volatile uint64_t sum = 0; // every byte is read, also by an optimising compiler
     if (st_rpm_header_open(blob, &h, err))
         return 0;
     for (int tag = 0; tag < ST_RPM_TAGS_MAX; tag++) {
         struct st_rpm_strings all = st_rpm_strings(&h, tag);
         while (st_rpm_strings_next(&all, &s))
-            sum += s.len ? (unsigned char)s.ptr[s.len - 1] : 0;
+            sum = sum + (s.len ? (unsigned char)s.ptr[s.len - 1] : 0);
         for (uint32_t i = 0; i < 100 && st_rpm_number(&h, tag, i, &n); i++)
-            sum += n;
+            sum = sum + n;
     }
     struct st_arena arena;
     st_arena_init(&arena, ctx);

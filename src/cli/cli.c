@@ -20,7 +20,8 @@ static void print_line(const char *prefix, struct st_sv text, const char *suffix
 void st_cli_print_error(const struct st_err *err)
 {
     char suffix[96] = "";
-    if (err->code == ST_E_MEMORY && err->need_bytes) // rounded up, so that the advice is enough
+    // The engine adds what the other processes need; a refusal in this one is advised on here, rounded up.
+    if (err->code == ST_E_MEMORY && err->need_bytes && !strstr(err->text, "--memory"))
         snprintf(suffix, sizeof suffix, "; --memory %lluMi would do",
                  (unsigned long long)(err->need_bytes / ST_MIB + (err->need_bytes % ST_MIB != 0)));
     else if (err->has_offset)

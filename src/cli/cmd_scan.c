@@ -89,8 +89,8 @@ const struct st_term st_image_terms[] = {
     {"app.tar, app.tar.gz", "an archive of docker save, podman save or an OCI archive, plain, gzip or zstd"},
     {"./layout", "an OCI layout directory"},
     {"-", "an archive on standard input"},
-    {"docker-archive:PATH", "that kind of archive, whatever it looks like; also oci-archive:PATH"},
-    {"oci:PATH[:TAG]", "one image of an OCI layout directory"},
+    {"docker-archive:FILE[:TAG]", "that kind of archive, whatever it looks like; also oci-archive:FILE[:TAG]"},
+    {"oci:DIR[:TAG]", "one image of an OCI layout directory"},
     {"rootfs:DIR", "a root file system as it lies there"},
     {NULL, NULL},
 };

@@ -170,7 +170,7 @@ static int parse_registry(struct st_sv text, struct st_arena *a, struct st_refer
 static const struct st_source *source_named(const char *name)
 {
     const struct st_source *s = st_sources;
-    while (s->name && strcmp(s->name, name))
+    while (s->name && strcmp(s->name, name) != 0)
         s++;
     return s;
 }

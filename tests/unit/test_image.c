@@ -37,12 +37,12 @@
 
 #define ONE LAYER("a") CONFIG("c", "amd64", DIFF, "") MANIFEST("m", "c", L("a"))
 #define TWO ONE CONFIG("c2", "arm64", DIFF, "") MANIFEST("m2", "c2", L("a"))
-#define ARM                                                                       \
-    LAYER("a")                                                                    \
-    CONFIG("c5", "arm", DIFF, ",\"variant\":\"v5\"")                              \
-    MANIFEST("m5", "c5", L("a"))                                                  \
-    CONFIG("c6", "arm", DIFF, ",\"variant\":\"v6\"") MANIFEST("m6", "c6", L("a")) \
-        INDEX(M("m5", ONV("arm", "v5")) "," M("m6", ONV("arm", "v6")))
+#define ARM                                          \
+    LAYER("a")                                       \
+    CONFIG("c5", "arm", DIFF, ",\"variant\":\"v5\"") \
+    MANIFEST("m5", "c5", L("a"))                     \
+    CONFIG("c6", "arm", DIFF, ",\"variant\":\"v6\"") \
+    MANIFEST("m6", "c6", L("a")) INDEX(M("m5", ONV("arm", "v5")) "," M("m6", ONV("arm", "v6")))
 #define DOCKER                             \
     "@ l0/layer.tar\nlayer zero\n" CONFIG( \
         "c", "amd64", DIFF,                \
