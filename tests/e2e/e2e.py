@@ -50,7 +50,7 @@ def part_bytes(t):
     im = small_image()
     same_bytes(t, "oci:" + im.oci_dir(t.path("oci")), "own")
     for name in ("small", "web") if os.environ.get("ST_FULL") else ("small",):
-        ref = "/work/corpus/oci/" + name if not os.environ.get("ST_CORPUS") else os.environ["ST_CORPUS"] + "/oci/" + name
+        ref = os.path.join(os.environ.get("ST_CORPUS", os.path.join(os.path.dirname(__file__), "../../../corpus")), "oci", name)
         if os.path.isdir(ref):
             same_bytes(t, "oci:" + ref, name)
         else:
