@@ -178,8 +178,12 @@ int st_members_index(struct st_members *m, int fd, uint64_t size, struct st_err 
     while ((rc = st_tar_next(tar, &e, err)) > 0) {
         uint64_t data = st_stream_pos(in), stop;
         if (e.offset < end || st_ckd_add(&stop, data, e.size) || stop > size) {
-            // The reader's size is not that of the bytes as stored: a sparse member, which no image tool writes.
-            rc = st_err_set_off(err, ST_E_CORRUPT, e.offset, "sparse or overlapping member in an image archive");
+            // A member that goes on behind the file's end: the archive was cut, or the reader's size is not that of the
+            // bytes as stored (a sparse member, which no image tool writes).
+            bool cut = e.offset >= end;
+            rc = st_err_set_off(err, ST_E_CORRUPT, cut ? size : e.offset,
+                                cut ? "archive ends early, inside one of its members"
+                                    : "sparse or overlapping member in an image archive");
             break;
         }
         end = e.type == ST_TAR_FILE ? stop : 0;
