@@ -266,21 +266,6 @@ int st_json_skip(struct st_json *j, const struct st_json_tok *tok, struct st_err
     return 0;
 }
 
-static size_t put_utf8(char *p, unsigned c)
-{
-    if (c < 0x80)
-        return p[0] = (char)c, 1;
-    if (c < 0x800)
-        return p[0] = (char)(0xC0 | c >> 6), p[1] = (char)(0x80 | (c & 63)), 2;
-    if (c < 0x10000)
-        return p[0] = (char)(0xE0 | c >> 12), p[1] = (char)(0x80 | (c >> 6 & 63)), p[2] = (char)(0x80 | (c & 63)), 3;
-    p[0] = (char)(0xF0 | c >> 18);
-    p[1] = (char)(0x80 | (c >> 12 & 63));
-    p[2] = (char)(0x80 | (c >> 6 & 63));
-    p[3] = (char)(0x80 | (c & 63));
-    return 4;
-}
-
 // The \uXXXX at raw[*i] (its 'u'), a surrogate pair taken together; *i moves behind it.
 static unsigned read_escape_u(struct st_sv raw, size_t *i)
 {
@@ -315,7 +300,7 @@ int st_json_text(const struct st_json_tok *tok, struct st_arena *a, struct st_sv
         }
         c = tok->raw.ptr[i];
         if (c == 'u') {
-            n += put_utf8(out + n, read_escape_u(tok->raw, &i));
+            n += st_utf8_put(out + n, read_escape_u(tok->raw, &i));
             continue;
         }
         i++;

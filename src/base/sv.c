@@ -152,3 +152,18 @@ bool st_sv_is_utf8(struct st_sv s)
     }
     return true;
 }
+
+size_t st_utf8_put(char *p, uint64_t c)
+{
+    if (c < 0x80)
+        return p[0] = (char)c, 1;
+    if (c < 0x800)
+        return p[0] = (char)(0xC0 | c >> 6), p[1] = (char)(0x80 | (c & 63)), 2;
+    if (c < 0x10000)
+        return p[0] = (char)(0xE0 | c >> 12), p[1] = (char)(0x80 | (c >> 6 & 63)), p[2] = (char)(0x80 | (c & 63)), 3;
+    p[0] = (char)(0xF0 | c >> 18);
+    p[1] = (char)(0x80 | (c >> 12 & 63));
+    p[2] = (char)(0x80 | (c >> 6 & 63));
+    p[3] = (char)(0x80 | (c & 63));
+    return 4;
+}

@@ -22,21 +22,6 @@ static struct st_sv skip_blank(struct st_sv s)
     return st_sv_from(s, i);
 }
 
-static size_t put_utf8(char *p, uint64_t c)
-{
-    if (c < 0x80)
-        return p[0] = (char)c, 1;
-    if (c < 0x800)
-        return p[0] = (char)(0xC0 | c >> 6), p[1] = (char)(0x80 | (c & 63)), 2;
-    if (c < 0x10000)
-        return p[0] = (char)(0xE0 | c >> 12), p[1] = (char)(0x80 | (c >> 6 & 63)), p[2] = (char)(0x80 | (c & 63)), 3;
-    p[0] = (char)(0xF0 | c >> 18);
-    p[1] = (char)(0x80 | (c >> 12 & 63));
-    p[2] = (char)(0x80 | (c >> 6 & 63));
-    p[3] = (char)(0x80 | (c & 63));
-    return 4;
-}
-
 // \uXXXX, \u{X...} and \xXX as String#dump writes them; s begins behind the letter. Bytes used, 0: none of them.
 static size_t read_code(struct st_sv s, char letter, char *out, size_t *n)
 {
@@ -50,7 +35,7 @@ static size_t read_code(struct st_sv s, char letter, char *out, size_t *n)
     size_t from = s.len && s.ptr[0] == '{', len = from ? st_sv_find(s, '}') : 5;
     if (len < from + 1 || len > 8 || !st_sv_u64(st_sv_sub(s, from, from ? len - 1 : 4), 16, &c) || c > 0x10FFFF)
         return 0;
-    *n += put_utf8(out + *n, c);
+    *n += st_utf8_put(out + *n, c);
     return ST_MIN(from ? len + 1 : 4, s.len);
 }
 

@@ -162,16 +162,11 @@ static int open_blob(struct pool *p, struct worker *w, size_t i, uint64_t *ret_o
     }
 }
 
-static struct st_sv hex_of(struct st_sv digest)
-{
-    return digest.len == ST_DIGEST_HEX + 7 ? st_sv_from(digest, 7) : ST_SV_NULL;
-}
-
 // Which digests are checked: the blob's, or the diff ID where the source has no blob digest; with `full` both.
 static void put_digests(struct st_wire_out *o, const struct st_scan *s, size_t i)
 {
     const struct st_subject_layer *l = &s->image.subject.layers[i];
-    struct st_sv blob = hex_of(l->digest), diff = hex_of(l->diff_id), none = ST_SV_NULL;
+    struct st_sv blob = st_scan_hex(l->digest), diff = st_scan_hex(l->diff_id), none = ST_SV_NULL;
     enum st_verify v = s->opt->verify;
     bool check_blob = v != ST_VERIFY_NONE && blob.len;
     bool check_diff = v == ST_VERIFY_FULL || (v == ST_VERIFY_BLOB && !blob.len && diff.len);

@@ -83,9 +83,8 @@ int st_scan_out(struct st_scan *s, struct st_err *err)
     return st_fd_temp(s->opt->spill_dir, err);
 }
 
-static void checkpoint_name(const struct st_scan *s, size_t i, char ret[static ST_FRAGSTORE_NAME])
+static void checkpoint_name(size_t i, char ret[static ST_FRAGSTORE_NAME])
 {
-    (void)s;
     char digits[24];
     snprintf(digits, sizeof digits, "%04zu", i);
     st_fragstore_name(digits, ret);
@@ -105,15 +104,10 @@ int st_scan_take(struct st_scan *s, size_t i, int fd, struct st_err *err)
         st_fragstore_put(&s->cache, fd, name);
     }
     if (s->job.dirfd >= 0) {
-        checkpoint_name(s, i, name);
+        checkpoint_name(i, name);
         st_fragstore_put(&s->job, fd, name);
     }
     return 0;
-}
-
-static struct st_sv hex_of(struct st_sv digest)
-{
-    return digest.len == ST_DIGEST_HEX + 7 ? st_sv_from(digest, 7) : ST_SV_NULL;
 }
 
 // A layer that need not be read: the same blob twice, a checkpoint, the cache. Only digests of stored blobs count: a
@@ -121,7 +115,7 @@ static struct st_sv hex_of(struct st_sv digest)
 static bool have_already(struct st_scan *s, size_t i)
 {
     char name[ST_FRAGSTORE_NAME];
-    struct st_sv hex = hex_of(s->image.subject.layers[i].digest);
+    struct st_sv hex = st_scan_hex(s->image.subject.layers[i].digest);
     int fd = -1;
     for (size_t k = 0; k < i && hex.len; k++)
         if (st_sv_eq(s->image.subject.layers[k].digest, s->image.subject.layers[i].digest) &&
@@ -131,7 +125,7 @@ static bool have_already(struct st_scan *s, size_t i)
             return true;
         }
     if (s->opt->resume) {
-        checkpoint_name(s, i, name);
+        checkpoint_name(i, name);
         fd = st_fragstore_get(&s->job, &s->mem, name);
         s->layers[i].how = ST_LAYER_RESUMED;
     }
@@ -158,7 +152,7 @@ static void open_stores(struct st_scan *s)
         st_scan_warn(s, "the layer cache cannot be used, the scan goes on without it");
     if (!s->opt->state_dir || s->image.subject.rootfs)
         return;
-    struct st_sv id = hex_of(s->image.subject.config_digest);
+    struct st_sv id = st_scan_hex(s->image.subject.config_digest);
     snprintf(s->job_sub, sizeof s->job_sub, "jobs/%.*s", (int)ST_MIN(id.len, (size_t)ST_DIGEST_HEX),
              id.ptr ? id.ptr : "");
     snprintf(s->state_dir, sizeof s->state_dir, "%s", s->opt->state_dir);
@@ -389,7 +383,7 @@ static int take_passed(struct st_scan *s, size_t i, struct st_err *err)
     if (st_scan_take(s, i, fd, err))
         return -1;
     const struct st_layer_stats *st = &s->layers[i].stats;
-    struct st_sv blob = hex_of(l->digest), diff = hex_of(l->diff_id);
+    struct st_sv blob = st_scan_hex(l->digest), diff = st_scan_hex(l->diff_id);
     bool none = s->opt->verify == ST_VERIFY_NONE;
     struct st_sv have_diff = st_sv_of(st->diff_id[0] ? st->diff_id : st->digest);
     if (!none && blob.len && !st_sv_eq(blob, st_sv_of(st->digest)))

@@ -40,6 +40,11 @@ struct st_scan {
 };
 
 uint64_t st_scan_now_ms(void);
+// The digits of a "sha256:..." digest; empty when it is none.
+static inline struct st_sv st_scan_hex(struct st_sv digest)
+{
+    return digest.len == ST_DIGEST_HEX + 7 ? st_sv_from(digest, 7) : ST_SV_NULL;
+}
 // ST_E_CANCELLED, ST_E_TIMEOUT, or 0.
 int st_scan_check_time(const struct st_scan *s, struct st_err *err);
 // A descriptor for a fragment: without a name, in the store that it may go to, else in the spill directory.
