@@ -1,0 +1,32 @@
+// Recorded samples as text, and back. One format everywhere: the series in an evidence record, `run --record`,
+// `replay`, the traces of the tests.
+//
+// A trace is lines. The first is a JSON object {"trace":1,"columns":["t_us","current",...]} with, optionally, "cgroup",
+// "kernel", "note"; each further line is a JSON array of the columns' values: numbers, null for a field that was
+// absent, "max" for a limit that is none. Columns may be any subset in any order; unknown ones are passed over (a newer
+// recorder). An evidence record (evidence.h) holds the same columns and rows under "samples", and is read as well.
+#ifndef ST_WATCHDOG_TRACE_H
+#define ST_WATCHDOG_TRACE_H
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/out.h"
+#include "watchdog/sample.h"
+
+struct st_wd_trace {
+    struct st_wd_sample *at; // owns (mem), in time order
+    size_t n;
+};
+
+#define ST_WD_TRACE_SAMPLES_MAX 1000000
+
+void st_wd_trace_head(struct st_out *o, struct st_sv cgroup, struct st_sv note); // first line
+void st_wd_trace_row(struct st_out *o, const struct st_wd_sample *s);            // one line
+// "columns" array and one row array, for evidence records. No newline.
+void st_wd_trace_columns(struct st_out *o);
+void st_wd_trace_values(struct st_out *o, const struct st_wd_sample *s);
+// Text of a trace or of evidence records. ST_E_INPUT names the line.
+int st_wd_trace_read(struct st_sv text, struct st_mem *mem, struct st_wd_trace *ret, struct st_err *err);
+void st_wd_trace_release(struct st_wd_trace *t, struct st_mem *mem);
+
+#endif
