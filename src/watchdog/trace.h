@@ -13,9 +13,17 @@
 #include "base/out.h"
 #include "watchdog/sample.h"
 
+//
+// Columns named progress0.. (up to ST_WD_PROGRESS_MAX) are the workloads' own counters, which only the laboratory has:
+// they tell when a workload really came to a stand. The judge never sees them.
+#define ST_WD_PROGRESS_MAX 8
+
 struct st_wd_trace {
     struct st_wd_sample *at; // owns (mem), in time order
     size_t n;
+    size_t cap;                               // of both arrays
+    uint64_t (*progress)[ST_WD_PROGRESS_MAX]; // owns; one row a sample; NULL: no such column
+    unsigned progress_n;
 };
 
 #define ST_WD_TRACE_SAMPLES_MAX 1000000
