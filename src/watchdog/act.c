@@ -72,7 +72,6 @@ static void report(struct st_wd_incident *i, struct st_wd_act_env *env, const st
         .dry_run = env->ladder->dry_run,
         .verdict = j->verdict,
         .text = j->text,
-        .certain = i->certain,
         .culprit = i->has_culprit ? &i->culprit : NULL,
         .rung = st_wd_rungs[i->rung].word,
         .outcome = st_wd_outcome_words[outcome],

@@ -7,15 +7,6 @@
 
 #include <stdio.h>
 
-static void number(struct st_json_out *w, const char *key, double value)
-{
-    st_json_key(w, key);
-    if (value < 0)
-        st_json_null(w); // its fields were absent
-    else
-        st_json_fixed(w, value, 3);
-}
-
 static void bytes(struct st_json_out *w, const char *key, uint64_t value)
 {
     st_json_key(w, key);
@@ -32,29 +23,7 @@ static void numbers(struct st_json_out *w, const struct st_wd_numbers *n)
         return;
     }
     st_json_open(w, '{');
-    bytes(w, "limit_bytes", n->limit);
-    bytes(w, "pinned_bytes", n->pinned);
-    bytes(w, "room_bytes", n->room);
-    bytes(w, "anon_bytes", n->anon);
-    bytes(w, "shmem_bytes", n->shmem);
-    bytes(w, "kernel_bytes", n->kernel);
-    bytes(w, "swap_room_bytes", n->swap_room);
-    number(w, "pinned_share", n->pinned_share);
-    st_json_key(w, "pinned_slope_bytes_per_s");
-    st_json_fixed(w, n->pinned_slope, 0);
-    number(w, "max_events_per_s", n->max_events);
-    number(w, "high_events_per_s", n->high_events);
-    number(w, "major_faults_per_s", n->major_faults);
-    number(w, "refaults_per_s", n->refaults);
-    number(w, "steals_per_s", n->steals);
-    number(w, "refaults_per_steal", n->refaults_per_steal);
-    number(w, "cache_turnover_s", n->turnover_s);
-    number(w, "memory_some", n->mem_some);
-    number(w, "memory_full", n->mem_full);
-    number(w, "io_some", n->io_some);
-    number(w, "cpu_user", n->cpu_user);
-    number(w, "cpu_system", n->cpu_system);
-    number(w, "eta_s", n->eta_s);
+    st_wd_numbers_write(w, n);
     st_json_close(w, '}');
 }
 
@@ -72,21 +41,10 @@ static void cgroup(struct st_json_out *w, const struct st_wd_record *r)
 
 static void verdict(struct st_json_out *w, const struct st_wd_record *r)
 {
-    const struct st_wd_verdict *v = r->verdict;
-    enum st_wd_confidence confidence = r->certain ? ST_WD_CERTAIN : v->confidence;
     st_json_open(w, '{');
-    st_json_kv(w, "state", st_sv_of(st_wd_state_word(v->state)));
-    st_json_kv(w, "confidence", st_sv_of(st_wd_confidence_word(confidence)));
+    st_wd_verdict_write(w, r->verdict);
     st_json_key(w, "must_end");
-    st_json_bool(w, st_wd_state_must_end(v->state));
-    st_json_key(w, "warn");
-    st_json_bool(w, v->warn);
-    st_json_key(w, "act");
-    st_json_bool(w, v->act);
-    st_json_key(w, "psi_blind");
-    st_json_bool(w, v->psi_blind);
-    number(w, "seconds", v->seconds);
-    bytes(w, "suggested_limit_bytes", v->suggested_limit ? v->suggested_limit : ST_WD_NONE);
+    st_json_bool(w, st_wd_state_must_end(r->verdict->state));
     st_json_kv(w, "text", r->text);
     st_json_close(w, '}');
 }

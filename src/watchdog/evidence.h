@@ -18,7 +18,6 @@ struct st_wd_record { // all borrowed
     uint64_t ino;
     const struct st_wd_verdict *verdict;
     struct st_sv text;                   // of the verdict, a sentence
-    bool certain;                        // proven by relief
     const struct st_wd_process *culprit; // NULL: none found
     const char *rung, *outcome;          // is_action
     struct st_sv detail;
