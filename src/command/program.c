@@ -161,14 +161,24 @@ static int run_verb(const struct st_program *p, const struct st_verb *v, int arg
     void *options = calloc(1, v->options_size ? v->options_size : 1);
     if (!options)
         return st_err_nomem(err);
-    int rc = st_opt_parse(v->opts, v->n_opts, options, argc, argv, &parsed, err);
+    int own = argc; // arguments before "--"
+    for (int i = 0; v->takes_command && i < argc && own == argc; i++)
+        if (!strcmp(argv[i], "--"))
+            own = i;
+    int rc = st_opt_parse(v->opts, v->n_opts, options, own, argv, &parsed, err);
     if (rc == 0 && parsed.help)
         st_help_verb(out, p, v);
     else if (rc == 0 && parsed.n_args > v->max_args)
         rc = st_err_set(err, ST_E_USAGE, "unexpected argument '%.100s' (%s %s --help)", parsed.args[v->max_args],
                         p->name, v->words);
     else if (rc == 0)
-        rc = v->run(&(struct st_call){.program = p, .options = options, .parsed = &parsed, .out = out}, err);
+        rc = v->run(&(struct st_call){.program = p,
+                                      .options = options,
+                                      .parsed = &parsed,
+                                      .out = out,
+                                      .command = own < argc ? argv + own + 1 : argv + argc,
+                                      .n_command = own < argc ? argc - own - 1 : 0},
+                    err);
     free(options);
     return rc;
 }

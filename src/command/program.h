@@ -15,6 +15,8 @@ struct st_call {
     const void *options; // the verb's options struct, filled
     const struct st_parsed *parsed;
     struct st_out *out; // standard output; flushed and checked by the caller
+    char *const *command; // what stood behind "--", for a verb with takes_command; NULL-terminated
+    int n_command;
 };
 
 struct st_example {
@@ -33,6 +35,7 @@ struct st_verb {
     const char *summary;         // one line, for lists
     const char *args;            // positional arguments as usage shows them, "" for none
     const char *about;           // a paragraph or two, separated by a blank line
+    bool takes_command;          // "-- COMMAND ARGUMENT...": not parsed, of any length
     size_t max_args;             // positional arguments; what is missing is for `run` to say
     const struct st_term *terms; // what an argument may look like; NULL: none
     const struct st_opt *opts;

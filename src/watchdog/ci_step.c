@@ -24,7 +24,10 @@ static const struct {
     const char *name;
     size_t offset, cap;
 } variables[] = {
-#define ROW(name, field) {name, offsetof(struct st_wd_github, field), sizeof((struct st_wd_github){0}).field}
+#define ROW(name, field)                                                                                 \
+    {                                                                                                    \
+        name, offsetof(struct st_wd_github, field), sizeof((struct st_wd_github){.actions = false}).field \
+    }
     ROW("GITHUB_REPOSITORY=", repository), ROW("GITHUB_RUN_ID=", run_id), ROW("GITHUB_RUN_ATTEMPT=", run_attempt),
     ROW("GITHUB_JOB=", job),               ROW("GITHUB_API_URL=", api_url),
 #undef ROW
@@ -33,7 +36,7 @@ static const struct {
 void st_wd_github_parse(struct st_sv environ, struct st_wd_github *ret)
 {
     struct st_sv entry;
-    *ret = (struct st_wd_github){0};
+    *ret = (struct st_wd_github){.actions = false};
     while (st_sv_split(&environ, '\0', &entry)) {
         if (st_sv_eq(entry, ST_SV("GITHUB_ACTIONS=true")))
             ret->actions = true;
@@ -131,7 +134,7 @@ static void ask(const pid_t *pids, size_t n, struct st_sv message, int out)
 enum st_wd_line st_wd_ci_step(const pid_t *pids, size_t n, struct st_sv message, unsigned ms, struct st_wd_github *ret)
 {
     int fds[2];
-    *ret = (struct st_wd_github){0};
+    *ret = (struct st_wd_github){.actions = false};
     if (pipe2(fds, O_CLOEXEC))
         return ST_WD_LINE_REFUSED;
     ST_AUTO_CLOSE int in = fds[0];

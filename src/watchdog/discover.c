@@ -265,6 +265,8 @@ void st_wd_discover_events(struct st_wd_discover *d)
             event(d, e);
         }
     list_all(d);
-    if (d->overflowed)
+    if (d->overflowed) {
         st_wd_discover_rescan(d);
+        d->incomplete = true; // once more later, for what came while this one looked
+    }
 }

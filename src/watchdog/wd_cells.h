@@ -20,6 +20,7 @@ enum {
     ST_WD_C_NAMED = 8,   // by --cgroup: its files stay open at rest too
     ST_WD_C_TODO = 16,   // its directory is to be listed
     ST_WD_C_SEEN = 32,   // in this rescan
+    ST_WD_C_POLLED = 64, // no event can be had: never at rest
 };
 
 struct st_wd_cell {
