@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
+#define RWF_NOWAIT_ 8 // <linux/fs.h>, which musl does not have
 #define ENVIRON_MAX (128 * 1024)
 #define LINE_MAX_ 1024 // well under PIPE_BUF: one write, whole or not at all
 
@@ -90,7 +91,7 @@ bool st_wd_write_stdout_of(pid_t pid, struct st_sv line)
     if (!S_ISREG(st.st_mode))
         return false;
     struct iovec io = {.iov_base = (void *)(uintptr_t)line.ptr, .iov_len = line.len};
-    return pwritev2(fd, &io, 1, -1, RWF_NOWAIT) == (ssize_t)line.len;
+    return syscall(SYS_pwritev2, fd, &io, 1L, -1L, -1L, RWF_NOWAIT_) == (ssize_t)line.len; // -1: where it stands
 }
 
 // ---- the child ----------------------------------------------------------------------------------
