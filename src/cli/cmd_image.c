@@ -1,7 +1,7 @@
 // stella image inspect, stella image layers.
 #include "base/ckd.h"
+#include "cli/cli.h"
 #include "cli/scan_cmd.h"
-#include "cli/verb.h"
 
 struct raw {
     const char *image, *platform;

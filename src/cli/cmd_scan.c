@@ -2,8 +2,8 @@
 #include "base/ckd.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "cli/cli.h"
 #include "cli/scan_cmd.h"
-#include "cli/verb.h"
 #include "store/home.h"
 #include "store/store.h"
 

@@ -3,9 +3,8 @@
 #define ST_CLI_SCAN_CMD_H
 
 #include "base/out.h"
-#include "cli/option.h"
+#include "cli/cli.h"
 #include "cli/progress.h"
-#include "cli/verb.h"
 #include "image/inspect.h"
 #include "scan/scan.h"
 

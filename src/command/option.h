@@ -1,7 +1,7 @@
 // Option tables: one row an option drives parsing, --help, the manual pages and completion. A row stores its value at
 // an offset of the verb's own options struct; precedence is flag, then environment, then default.
-#ifndef ST_CLI_OPTION_H
-#define ST_CLI_OPTION_H
+#ifndef ST_COMMAND_OPTION_H
+#define ST_COMMAND_OPTION_H
 
 #include "base/err.h"
 #include "base/sv.h"

@@ -1,5 +1,5 @@
-// Manual pages from the verb and option tables: stella(1) and one page a verb group.
-#include "cli/verb.h"
+// Manual pages from the verb and option tables: the program's and one page a verb group.
+#include "command/program.h"
 
 #include <stdio.h>
 
@@ -85,11 +85,15 @@ static void option(struct st_out *o, const struct st_opt *row)
         st_out_fmt(o, "Environment: \\fB%s\\fR.\n", row->env);
 }
 
-static void verb(struct st_out *o, const struct st_verb *v)
+static void verb(struct st_out *o, const struct st_program *p, const struct st_verb *v)
 {
-    st_out_puts(o, ".SS stella ");
+    st_out_puts(o, ".SS ");
+    roff(o, st_sv_of(p->name), false);
+    st_out_putc(o, ' ');
     roff(o, st_sv_of(v->words), false);
-    st_out_puts(o, "\n\\fBstella ");
+    st_out_puts(o, "\n\\fB");
+    roff(o, st_sv_of(p->name), false);
+    st_out_putc(o, ' ');
     roff(o, st_sv_of(v->words), false);
     st_out_fmt(o, "\\fR%s \\fI", v->n_opts ? " [options]" : "");
     roff(o, st_sv_of(v->args), false);
@@ -106,10 +110,10 @@ static void verb(struct st_out *o, const struct st_verb *v)
         option(o, &v->opts[i]);
 }
 
-static void examples(struct st_out *o, const char *prefix)
+static void examples(struct st_out *o, const struct st_program *p, const char *prefix)
 {
     st_out_puts(o, ".SH EXAMPLES\n");
-    for (const struct st_verb *const *v = st_verbs; *v; v++) {
+    for (const struct st_verb *const *v = p->verbs; *v; v++) {
         if (prefix && !st_words_start((*v)->words, prefix))
             continue;
         for (size_t i = 0; i < ST_VERB_EXAMPLES && (*v)->examples[i].command; i++) {
@@ -122,71 +126,87 @@ static void examples(struct st_out *o, const char *prefix)
     }
 }
 
-// Is the verb described on stella(1), since no group with a page of its own has it?
-static bool on_top_page(const struct st_verb *v)
+// Is the verb described on the program's page, since no group with a page of its own has it?
+static bool on_top_page(const struct st_program *p, const struct st_verb *v)
 {
-    for (const struct st_group *g = st_groups; g->word; g++)
+    for (const struct st_group *g = p->groups; g->word; g++)
         if (g->page && st_words_start(v->words, g->word))
             return false;
     return true;
 }
 
-static void commands(struct st_out *o, const struct st_group *g)
+static void commands(struct st_out *o, const struct st_program *p, const struct st_group *g)
 {
     st_out_puts(o, ".SH COMMANDS\n");
     if (!g)
-        for (const struct st_verb *const *v = st_verbs; *v; v++)
+        for (const struct st_verb *const *v = p->verbs; *v; v++)
             tagged(o, (*v)->words, (*v)->summary);
-    for (const struct st_verb *const *v = st_verbs; *v; v++)
-        if (g ? st_words_start((*v)->words, g->word) : on_top_page(*v))
-            verb(o, *v);
+    for (const struct st_verb *const *v = p->verbs; *v; v++)
+        if (g ? st_words_start((*v)->words, g->word) : on_top_page(p, *v))
+            verb(o, p, *v);
 }
 
-static void environment(struct st_out *o)
+static void environment(struct st_out *o, const struct st_program *p)
 {
+    if (!p->environment)
+        return;
     st_out_puts(o, ".SH ENVIRONMENT\n");
-    for (const struct st_term *t = st_environment; t->term; t++)
+    for (const struct st_term *t = p->environment; t->term; t++)
         tagged(o, t->term, t->text);
 }
 
-void st_man_page(struct st_out *o, const struct st_group *g)
+static void page_name(struct st_out *o, const char *page, unsigned section, bool *inout_first)
 {
-    const char *page = g ? g->page : "stella";
-    st_out_puts(o, ".\\\" Made from the option tables of stella " ST_VERSION "; do not edit.\n.TH ");
-    for (const char *p = page; *p; p++)
-        st_out_putc(o, *p >= 'a' && *p <= 'z' ? (char)(*p - 32) : *p);
-    st_out_puts(o, " 1 \"\" \"stella " ST_VERSION "\" \"stella manual\"\n.nh\n.ad l\n.SH NAME\n");
+    st_out_puts(o, *inout_first ? "\\fB" : ",\n\\fB");
+    roff(o, st_sv_of(page), false);
+    st_out_fmt(o, "\\fR(%u)", section);
+    *inout_first = false;
+}
+
+static void see_also(struct st_out *o, const struct st_program *p, const struct st_group *g)
+{
+    bool first = true;
+    st_out_puts(o, ".SH SEE ALSO\n");
+    if (g)
+        page_name(o, p->name, p->section, &first);
+    for (const struct st_group *h = p->groups; !g && h->word; h++)
+        if (h->page)
+            page_name(o, h->page, p->section, &first);
+    for (const char *const *s = p->see_also; !g && s && *s; s++) {
+        struct st_sv name, section;
+        st_sv_cut(st_sv_of(*s), '(', &name, &section);
+        st_out_puts(o, first ? "\\fB" : ",\n\\fB");
+        roff(o, name, false);
+        st_out_fmt(o, "\\fR(" ST_SV_FMT, ST_SV_ARG(section));
+        first = false;
+    }
+    st_out_putc(o, '\n');
+}
+
+void st_man_page(struct st_out *o, const struct st_program *p, const struct st_group *g)
+{
+    const char *page = g ? g->page : p->name;
+    st_out_fmt(o, ".\\\" Made from the option tables of %s " ST_VERSION "; do not edit.\n.TH ", p->name);
+    for (const char *c = page; *c; c++)
+        st_out_putc(o, *c >= 'a' && *c <= 'z' ? (char)(*c - 32) : *c);
+    st_out_fmt(o, " %u \"\" \"stella " ST_VERSION "\" \"stella manual\"\n.nh\n.ad l\n.SH NAME\n", p->section);
     roff(o, st_sv_of(page), false);
     st_out_puts(o, " \\- ");
-    roff_line(o, g ? g->summary : "read a container image within a memory budget and list its packages");
-    st_out_puts(o, ".SH SYNOPSIS\n\\fBstella ");
+    roff_line(o, g ? g->summary : p->summary);
+    st_out_puts(o, ".SH SYNOPSIS\n\\fB");
+    roff(o, st_sv_of(p->name), false);
+    st_out_putc(o, ' ');
     roff(o, st_sv_of(g ? g->word : ""), false);
     st_out_puts(o, "\\fR \\fICOMMAND\\fR [options] [arguments]\n");
     if (!g) {
         st_out_puts(o, ".SH DESCRIPTION\n");
-        paragraphs(o,
-                   "stella reads a container image (or a root file system) once, as a stream, and says which packages "
-                   "are in it: an SBOM. It does so inside a memory budget that does not grow with the image.\n\n"
-                   "Data goes to standard output, everything else to standard error. A list is sorted, times are "
-                   "UTC, and one image gives the same bytes each time.");
+        paragraphs(o, p->description);
     }
-    commands(o, g);
-    examples(o, g ? g->word : NULL);
+    commands(o, p, g);
+    examples(o, p, g ? g->word : NULL);
     st_out_puts(o, ".SH EXIT STATUS\n");
-    for (const struct st_term *t = st_exit_codes; t->term; t++)
+    for (const struct st_term *t = p->exit_codes; t->term; t++)
         tagged(o, t->term, t->text);
-    environment(o);
-    st_out_puts(o, ".SH SEE ALSO\n");
-    if (g)
-        st_out_puts(o, "\\fBstella\\fR(1)\n");
-    bool first = true;
-    for (const struct st_group *h = st_groups; !g && h->word; h++)
-        if (h->page) {
-            st_out_puts(o, first ? "\\fB" : ",\n\\fB");
-            roff(o, st_sv_of(h->page), false);
-            st_out_puts(o, "\\fR(1)");
-            first = false;
-        }
-    if (!g)
-        st_out_putc(o, '\n');
+    environment(o, p);
+    see_also(o, p, g);
 }

@@ -1,6 +1,6 @@
 // --help: teaches by example, fits 80 columns.
 #include "base/ckd.h"
-#include "cli/verb.h"
+#include "command/program.h"
 
 #include <stdio.h>
 
@@ -84,9 +84,9 @@ static void examples(struct st_out *o, const struct st_verb *v, size_t max)
         st_out_fmt(o, "  %s\n      %s\n", v->examples[i].what, v->examples[i].command);
 }
 
-void st_help_verb(struct st_out *o, const struct st_verb *v)
+void st_help_verb(struct st_out *o, const struct st_program *p, const struct st_verb *v)
 {
-    st_out_fmt(o, "Usage: stella %s%s%s%s\n\n", v->words, v->n_opts ? " [options]" : "", v->args[0] ? " " : "",
+    st_out_fmt(o, "Usage: %s %s%s%s%s\n\n", p->name, v->words, v->n_opts ? " [options]" : "", v->args[0] ? " " : "",
                v->args);
     paragraphs(o, v->about);
     st_out_puts(o, "\nExamples:\n");
@@ -97,47 +97,47 @@ void st_help_verb(struct st_out *o, const struct st_verb *v)
     for (size_t i = 0; i < v->n_opts; i++)
         option(o, &v->opts[i]);
     option(o, &(struct st_opt){.name = "help", .letter = 'h', .help = "show this text"});
-    st_out_puts(o, "\nThe manual has more: man stella");
-    for (const struct st_group *g = st_groups; g->word; g++)
+    st_out_fmt(o, "\nThe manual has more: man %s", p->name);
+    for (const struct st_group *g = p->groups; g->word; g++)
         if (g->page && st_words_start(v->words, g->word))
             st_out_fmt(o, "-%s", g->word);
     st_out_putc(o, '\n');
 }
 
-static void verb_list(struct st_out *o, const char *prefix)
+static void verb_list(struct st_out *o, const struct st_program *p, const char *prefix)
 {
     size_t column = 0;
-    for (const struct st_verb *const *v = st_verbs; *v; v++)
+    for (const struct st_verb *const *v = p->verbs; *v; v++)
         column = ST_MAX(column, strlen((*v)->words) + 4);
     st_out_puts(o, "Commands:\n");
-    for (const struct st_verb *const *v = st_verbs; *v; v++)
+    for (const struct st_verb *const *v = p->verbs; *v; v++)
         if (!prefix || st_words_start((*v)->words, prefix))
             term(o, (*v)->words, st_sv_of((*v)->summary), column);
 }
 
-void st_help_group(struct st_out *o, const struct st_group *g)
+void st_help_group(struct st_out *o, const struct st_program *p, const struct st_group *g)
 {
-    st_out_fmt(o, "stella %s: %s\n\n", g->word, g->summary);
-    verb_list(o, g->word);
+    st_out_fmt(o, "%s %s: %s\n\n", p->name, g->word, g->summary);
+    verb_list(o, p, g->word);
     st_out_puts(o, "\nExamples:\n");
-    for (const struct st_verb *const *v = st_verbs; *v; v++)
+    for (const struct st_verb *const *v = p->verbs; *v; v++)
         if (st_words_start((*v)->words, g->word))
             examples(o, *v, 2);
-    st_out_fmt(o, "\n'stella help COMMAND' shows the options of a command.\n");
+    st_out_fmt(o, "\n'%s help COMMAND' shows the options of a command.\n", p->name);
 }
 
-void st_help_top(struct st_out *o)
+void st_help_top(struct st_out *o, const struct st_program *p)
 {
-    st_out_puts(o, "Usage: stella COMMAND [options] [arguments]\n\n");
-    paragraphs(o,
-               "stella reads a container image once, as a stream, inside a memory budget that does not grow with the "
-               "image, and says which packages are in it: an SBOM.");
+    st_out_fmt(o, "Usage: %s COMMAND [options] [arguments]\n\n", p->name);
+    paragraphs(o, p->about);
     st_out_putc(o, '\n');
-    verb_list(o, NULL);
+    verb_list(o, p, NULL);
     st_out_puts(o, "\nExamples:\n");
-    for (const struct st_verb *const *v = st_verbs; *v; v++)
-        examples(o, *v, *v == &st_verb_scan_image ? 2 : 1);
-    terms(o, "Exit codes", st_exit_codes);
-    st_out_puts(o, "\n'stella help COMMAND' shows the options of a command; stella --version what this\n"
-                   "build is made of.\n");
+    for (const struct st_verb *const *v = p->verbs; *v; v++)
+        examples(o, *v, v == p->verbs ? 2 : 1);
+    terms(o, "Exit codes", p->exit_codes);
+    st_out_fmt(o,
+               "\n'%s help COMMAND' shows the options of a command; %s --version what this\n"
+               "build is made of.\n",
+               p->name, p->name);
 }

@@ -1,5 +1,5 @@
 // The command line parser: knows rows, not options.
-#include "cli/option.h"
+#include "command/option.h"
 
 #include "base/ckd.h"
 #include "base/quantity.h"
