@@ -74,6 +74,6 @@ void st_cli_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void st_cli_print_error(const struct st_err *err);
 
 extern const struct st_verb st_verb_scan_image, st_verb_image_inspect, st_verb_image_layers, st_verb_jobs_list,
-    st_verb_jobs_show, st_verb_version, st_verb_help;
+    st_verb_jobs_show, st_verb_cache_stats, st_verb_cache_prune, st_verb_version, st_verb_help;
 
 #endif
