@@ -37,6 +37,8 @@ void tar_pax_clear(struct tar_pax *pax)
 static int set_text(struct st_tar *t, struct tar_pax *pax, int at, struct st_sv value, struct st_err *err)
 {
     size_t nul = st_sv_find(value, '\0');
+    if (t->runtime && nul != ST_SV_NPOS) // runtimes refuse the layer; GNU tar ends the name there
+        return tar_corrupt(t, "NUL in the text of an extended header record", err);
     value = st_sv_sub(value, 0, nul);
     pax->has_text[at] = value.len ? PAX_SET : PAX_EMPTY;
     st_buf_clear(&pax->text[at]);

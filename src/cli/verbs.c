@@ -6,6 +6,7 @@ static const struct st_group groups[] = {
     {"image", "look at an image without looking for packages", "stella-image"},
     {"scanner", "what the scanner did and does", "stella-scanner"},
     {"scanner jobs", "the record of scans", NULL},
+    {"scanner cache", "the layers that need not be read again", NULL},
     {NULL},
 };
 
@@ -29,14 +30,8 @@ static const struct st_verb verb_help = {
 };
 
 static const struct st_verb *const verbs[] = {
-    &st_verb_scan_image,
-    &st_verb_image_inspect,
-    &st_verb_image_layers,
-    &st_verb_jobs_list,
-    &st_verb_jobs_show,
-    &st_verb_version,
-    &verb_help,
-    NULL,
+    &st_verb_scan_image,  &st_verb_image_inspect, &st_verb_image_layers, &st_verb_jobs_list, &st_verb_jobs_show,
+    &st_verb_cache_stats, &st_verb_cache_prune,   &st_verb_version,      &verb_help,         NULL,
 };
 
 const struct st_program st_cli_program = {

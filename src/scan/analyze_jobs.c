@@ -4,6 +4,7 @@
 #include "base/ckd.h"
 #include "image/blobs.h"
 #include "image/image.h"
+#include "scan/scan.h"
 
 #include <stdlib.h>
 
@@ -221,7 +222,7 @@ struct streaming {
     struct st_arena arena;
     struct st_layer_watch *watch;
     const struct st_stream *raw; // borrowed: the outer archive as stored
-    bool want_digests;
+    enum st_verify verify;
     uint64_t fragments;
     struct failed {
         struct failed *next;
@@ -255,8 +256,8 @@ static int stream_layer(struct streaming *s, const struct st_tar_entry *e, struc
         return -1;
     uint64_t size = e->size, ordinal = s->fragments++;
     struct st_layer_options opt = {.watch = s->watch};
-    opt.want_digest = s->want_digests;
-    opt.want_diff_id = s->want_digests && !st_sv_starts(name, ST_SV("blobs/"));
+    opt.want_digest = s->verify != ST_VERIFY_NONE;
+    opt.want_diff_id = s->verify == ST_VERIFY_FULL || (opt.want_digest && !st_sv_starts(name, ST_SV("blobs/")));
     struct st_layer_source src = {open_member, s, false};
     struct st_layer_stats stats;
     struct st_err why = {0};
@@ -362,7 +363,7 @@ int st_job_stream(struct st_proto_msg *m, struct st_layer_watch *watch, uint64_t
     struct streaming s = {.watch = watch};
     struct st_resolve how;
     get_mem(m, m->n_fds > 2 ? m->fds[2] : -1, &s.mem);
-    s.want_digests = st_wire_max(&m->in, 1);
+    s.verify = (enum st_verify)st_wire_max(&m->in, ST_VERIFY_FULL);
     get_resolve(&m->in, &how);
     if (!st_wire_ok(&m->in) || m->n_fds < 2)
         return bad_message(err);
