@@ -222,7 +222,8 @@ static bool write_rest(struct st_wd_aide *a, const char *p, size_t n)
 static bool has_room(struct st_wd_aide *a, size_t n)
 {
     int waiting = 0, size = fcntl(a->fd, F_GETPIPE_SZ);
-    return ioctl(a->fd, FIONREAD, &waiting) == 0 && size > 0 && n + 3 * 4096 <= (size_t)size - (size_t)waiting;
+    // A message that does not fit the rest of a page takes a new one: at worst half of each page is lost.
+    return ioctl(a->fd, FIONREAD, &waiting) == 0 && size > 0 && n + 2 * (size_t)waiting + 4 * 4096 <= (size_t)size;
 }
 
 bool st_wd_aide_send(struct st_wd_aide *a, enum st_wd_aide_kind kind, struct st_sv name, struct st_sv bytes)
@@ -255,10 +256,7 @@ void st_wd_aide_say(struct st_wd_aide *a, const char *fmt, ...)
     st_out_puts(o, "stella-watchdog: ");
     st_out_safe(o, st_sv_of(text));
     line[to.buf.len++] = '\n';
-    if (a->fd < 0)
-        st_fd_write(STDERR_FILENO, line, to.buf.len);
-    else
-        st_wd_aide_send(a, ST_WD_AIDE_LOG, ST_SV_NULL, st_wd_text_sv(&to));
+    st_wd_aide_send(a, ST_WD_AIDE_LOG, ST_SV_NULL, st_wd_text_sv(&to)); // never here: it could block
 }
 
 static bool send_hold(struct st_wd_aide *a, enum st_wd_aide_kind kind, struct st_sv path, uint64_t ino,

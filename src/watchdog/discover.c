@@ -252,7 +252,12 @@ static void event(struct st_wd_discover *d, const struct inotify_event *e)
     if (!(e->mask & IN_ISDIR) || e->len == 0 ||
         !join(path, sizeof path, st_wd_cell_path(&d->cells->at[i]), e->name))
         return;
-    add(d, st_sv_of(path)); // tells by inode whether it came, went, or both
+    // What was deleted is gone, also when another of its name is there already (with the same inode even, on file
+    // systems that give numbers out again).
+    i = e->mask & (IN_DELETE | IN_MOVED_FROM) ? st_wd_cells_find(d->cells, st_sv_of(path)) : ST_WD_NO_CELL;
+    if (i != ST_WD_NO_CELL)
+        st_wd_discover_drop(d, i);
+    add(d, st_sv_of(path));
 }
 
 void st_wd_discover_events(struct st_wd_discover *d)

@@ -133,7 +133,7 @@ static void test_tree(void)
     make(root, "filler", ""); // takes the inode number where the file system hands it out again
     make(root, "one", "");
     st_wd_discover_events(&d);
-    TAP_OK(gone == 2 && found == 5 && cells.matched == 3, "one that is made again is another one (by inode)");
+    TAP_OK(gone == 2 && found == 5 && cells.matched == 3, "one that is made again is another one (by inode; %d %d)", gone, found);
     snprintf(self, sizeof self, "%d\n", (int)getpid());
     make(root, "pods/p2/cself", self);
     make(root, "pods/p2/cinit", "1\n");

@@ -188,8 +188,7 @@ static void test_ci(void)
     if (pid == 0) {
         dup2(fds[1], 1);
         close(fds[0]);
-        char *const argv[] = {"sleep", "5", NULL}, *const env[] = {"GITHUB_ACTIONS=true", "GITHUB_RUN_ID=9", "PATH=/usr/bin:/bin", NULL};
-        execve("/bin/sleep", argv, env);
+        execl("/usr/bin/env", "env", "-i", "GITHUB_ACTIONS=true", "GITHUB_RUN_ID=9", "/bin/sleep", "5", (char *)NULL);
         _exit(1);
     }
     close(fds[1]);
