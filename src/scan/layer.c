@@ -368,18 +368,17 @@ static int sparse_file(struct scan *s, const struct file *f, struct st_sv head, 
     struct st_sv run = head;
     while (rc == 0 && r < n_ranges && run.len) {
         uint64_t run_end = pos + run.len;
-        while (r < n_ranges && ranges[r].off < run_end) {
+        while (rc == 0 && r < n_ranges && ranges[r].off < run_end) {
             uint64_t from = ST_MAX(ranges[r].off, pos), to = ST_MIN(ranges[r].end, run_end);
             if (from == ranges[r].off)
                 spans[r] = (struct st_span){from, {kept.ptr + kept.len, (size_t)(ranges[r].end - from)}};
-            memcpy(kept.ptr + kept.len, run.ptr + (from - pos), (size_t)(to - from));
-            kept.len += (size_t)(to - from);
+            rc = st_buf_add(&kept, st_sv_sub(run, (size_t)(from - pos), (size_t)(to - from)), err);
             if (ranges[r].end > run_end)
                 break;
             r++;
         }
         pos = run_end;
-        if (r < n_ranges && (rc = st_tar_data(s->tar, &run, err)) >= 0) {
+        if (rc == 0 && r < n_ranges && (rc = st_tar_data(s->tar, &run, err)) >= 0) {
             if (rc == 0)
                 run.len = 0;
             rc = 0;
