@@ -37,7 +37,7 @@ enum {
 #define PE_SCN_WRITE 0x80000000u
 
 // .shstrtab stands right before the section headers when a GNU tool wrote the file; lld puts .strtab between them.
-#define NAMES_GUESS (256u << 10)
+#define NAMES_GUESS (64u << 10)
 #define RELRO_WINDOW (512u << 10)
 #define SECTIONS_PLAN_MAX (256u << 10)
 #define FAT_PLAN_SLICES 6
