@@ -639,8 +639,28 @@ static void test_normalise_random(void)
     TAP_OK(ok, "paths copied by words and taken apart are the same");
 }
 
+// For tests/truth/tar_runtime.py: the archives on standard input, each behind its length, as runtimes read them.
+static int lists(void)
+{
+    uint32_t n;
+    while (fread(&n, sizeof n, 1, stdin) == 1) {
+        char *p = malloc(n ? n : 1);
+        if (!p || fread(p, 1, n, stdin) != n)
+            return 1;
+        struct st_err err;
+        int rc;
+        char *text = list(st_sv_mem(p, n), (struct how){.piece = n ? n : 1, .runtime = true}, &rc, &err);
+        printf("%s%s%s\n", text, rc ? "refused: " : "end", rc ? err.text : "");
+        free(text);
+        free(p);
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "--lists") == 0)
+        return lists();
     if (argc > 2 && strcmp(argv[1], "--list") == 0) {
         struct st_sv in = load(argv[2]);
         struct st_err err;
