@@ -44,17 +44,17 @@ else
 	pod=/sys/fs/cgroup/lab/pod
 	box=$pod/box
 	mkdir -p $box /sys/fs/cgroup/tools
-	for d in /sys/fs/cgroup/lab $pod; do echo '+cpu +io +memory +pids' >$d/cgroup.subtree_control; done
+	for d in /sys/fs/cgroup/lab $pod; do echo '+cpu +io +memory +pids' >"$d/cgroup.subtree_control"; done
 fi
 top=$box
 case $owner in
 pod) top=$pod ;;
-both) echo "${limit}M" >$pod/memory.max ;;
+both) echo "${limit}M" >"$pod/memory.max" ;;
 esac
-echo "${limit}M" >$top/memory.max
-[ "$owner" = both ] && echo "${limit}M" >$box/memory.max && top=$pod
-[ -n "$high" ] && echo "${high}M" >$top/memory.high
-echo "$group" >$box/memory.oom.group
+echo "${limit}M" >"$top/memory.max"
+[ "$owner" = both ] && echo "${limit}M" >"$box/memory.max" && top=$pod
+[ -n "$high" ] && echo "${high}M" >"$top/memory.high"
+echo "$group" >"$box/memory.oom.group"
 cp /payload/workload /data/bin/
 sync
 echo 3 >/proc/sys/vm/drop_caches
@@ -71,11 +71,11 @@ done
 counters=$(ls $lab/p* 2>/dev/null)
 say "case $name kernel=$KVER lru_gen=$(cat /sys/kernel/mm/lru_gen/enabled) limit=$limit high=$high owner=$owner group=$group kind=$kind tool=$tool"
 # shellcheck disable=SC2086 # a list of files
-/payload/sampler $top "$out/trace.jsonl" "$name" $counters &
+/payload/sampler "$top" "$out/trace.jsonl" "$name" $counters &
 helpers=$!
-if [ $top != $box ]; then
+if [ "$top" != "$box" ]; then
 	# shellcheck disable=SC2086
-	/payload/sampler $box "$out/container.jsonl" "$name" $counters &
+	/payload/sampler "$box" "$out/container.jsonl" "$name" $counters &
 	helpers="$helpers $!"
 fi
 
@@ -90,7 +90,7 @@ stat_tool() { # what the tool costs: private KiB, context switches, CPU ticks
 case $tool in stella*)
 	dry=
 	[ "$tool" = stella-dry ] && dry=--dry-run
-	sh -c 'echo $$ >/sys/fs/cgroup/tools/cgroup.procs; exec /payload/stella-watchdog run --cgroup '"$box $dry --evidence $out/evidence.jsonl --metrics $out/metrics.prom" \
+	sh -c 'echo $$ >/sys/fs/cgroup/tools/cgroup.procs; exec /payload/stella-watchdog run --cgroup '"${box#/sys/fs/cgroup} $dry --evidence $out/evidence.jsonl --metrics $out/metrics.prom" \
 		>"$out/stella.log" 2>&1 &
 	tool_pid=$!
 	sleep 1
@@ -114,7 +114,7 @@ start() {
 		sh -c 'echo $$ >'"$box"'/cgroup.procs; echo "proc '"$1 $2"' $$" >>'"$out"'/log
 			exec /data/bin/workload '"$options"' progress='"$lab/p$1"' -- "$1"' sh "$command"
 		say "end $1 $2 $?"
-		: >$lab/ended.$1
+		: >"$lab/ended.$1"
 	) >>"$out/job.log" 2>&1 &
 	case $2 in
 	hog | job) watched="$watched $1" ;;
@@ -123,7 +123,7 @@ start() {
 all_ready() {
 	i=0
 	while [ $i -lt $next ]; do
-		[ -e $lab/ended.$i ] || [ "$(od -An -tu1 -j8 -N1 $lab/p$i | tr -d ' ')" = 1 ] || return 1
+		[ -e "$lab/ended.$i" ] || [ "$(od -An -tu1 -j8 -N1 $lab/p$i | tr -d ' ')" = 1 ] || return 1
 		i=$((i + 1))
 	done
 }
@@ -156,17 +156,14 @@ for step; do
 done
 say started
 
-events() { # at_limit, killed: from the owner's memory.events
-	at_limit=0 killed=0
+events() { # at_limit: how often the owner's limit was met
+	at_limit=0
 	while read -r k v; do
-		case $k in
-		max | high) at_limit=$((at_limit + v)) ;;
-		oom_kill) killed=$v ;;
-		esac
-	done <$top/memory.events
+		case $k in max | high) at_limit=$((at_limit + v)) ;; esac
+	done <"$top/memory.events"
 }
 left() { # are there hogs or jobs left?
-	for i in $watched; do [ -e $lab/ended.$i ] || return 0; done
+	for i in $watched; do [ -e "$lab/ended.$i" ] || return 0; done
 	return 1
 }
 n=0 at=0 reason=time
@@ -179,7 +176,7 @@ while :; do
 		break
 	fi
 	if [ "$kind" = end ]; then
-		[ $at = 0 ] && [ $n -ge 240 ] && reason=below && break
+		[ $at = 0 ] && [ $n -ge 480 ] && reason=below && break
 		[ $at != 0 ] && [ $((n - at)) -ge $((dur * 2)) ] && break
 	elif [ $n -ge $((dur * 2)) ]; then
 		break
@@ -190,12 +187,11 @@ done
 say "stop $reason"
 stat_tool end
 say "load $(cut -d' ' -f1-3 /proc/loadavg)"
-say "events $(tr '\n' ' ' <$top/memory.events)"
+say "events $(tr '\n' ' ' <"$top/memory.events")"
 [ -n "$tool_pid" ] && kill $tool_pid 2>/dev/null
 for p in $helpers; do kill "$p" 2>/dev/null; done
-echo 1 >$box/cgroup.kill
-# shellcheck disable=SC2046
-for p in $(cat $lab/helper.* 2>/dev/null); do kill "$p" 2>/dev/null; done
+echo 1 >"$box/cgroup.kill"
+cat $lab/helper.* 2>/dev/null | while read -r p; do kill "$p" 2>/dev/null; done
 sleep 0.5
 dmesg | grep -E 'oom-kill:|Killed process' | cut -c1-240 | while read -r line; do echo "dmesg $line" >>"$out/log"; done
 [ -e /run/systemd/system ] && {
@@ -207,7 +203,7 @@ for d in /data/*; do
 	case $d in /data/big | /data/bin | /data/lost+found) ;; *) rm -rf "$d" ;; esac
 done
 n=0
-until rmdir $box 2>/dev/null || [ $n -gt 40 ]; do
+until rmdir "$box" 2>/dev/null || [ $n -gt 40 ]; do
 	sleep 0.25
 	n=$((n + 1))
 done

@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# shellcheck shell=dash
 # First process of the guest (tests/vm/vm puts it into the initramfs): modules, cgroup v2, disks, then the command.
 # /lab/env holds what vm was told; /lab/cmd is the command. Three virtio ports lead back: 1 its output, 2 its exit
 # status, 3 a tar of /out.
@@ -12,16 +13,13 @@ mkdir -p /dev/shm /dev/pts
 mount -t devpts devpts /dev/pts
 for d in /run /tmp /dev/shm; do mount -t tmpfs tmpfs $d; done
 ln -s /proc/self/fd /dev/fd
+# shellcheck disable=SC1091 # written by vm
 . /lab/env
 
 say() { echo "lab: $*" >/dev/ttyS0; }
-load() { # load PATTERN...: the modules whose names match, in the order of their numbers
-	for p; do
-		for m in /mods/$p; do [ -e "$m" ] && insmod "$m" 2>/dev/null; done
-	done
-}
 wait_for() { # wait_for PATTERN: until it names something, 2 s at most
 	n=0
+	# shellcheck disable=SC2086 # a pattern
 	while ! ls $1 >/dev/null 2>&1 && [ $n -lt 100 ]; do
 		usleep 20000
 		n=$((n + 1))
@@ -29,10 +27,8 @@ wait_for() { # wait_for PATTERN: until it names something, 2 s at most
 }
 
 for m in /mods/*.ko; do
-	case $m in
-	*zram* | *zsmalloc* | *lzo* | *lz4*) [ "$SWAP" -gt 0 ] && insmod "$m" ;;
-	*) insmod "$m" ;;
-	esac || say "module $m failed"
+	case $m in *zram* | *zsmalloc* | *lzo* | *lz4*) [ "$SWAP" -gt 0 ] || continue ;; esac
+	insmod "$m" || say "module $m failed"
 done 2>/dev/null
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 for c in cpuset cpu io memory pids; do echo +$c >/sys/fs/cgroup/cgroup.subtree_control; done

@@ -146,7 +146,8 @@ def rows(directory, case, cell, build, host_load, date):
     kind = case["kind"] + (":" + case["shape"] if case["shape"] else "")
     kernel = bool(run.killed)
     records = run.evidence()
-    acted = [r for r in records if r.get("action") or r.get("actions")]
+    actions = [r for r in records if r.get("kind") == "action"]
+    acted = [r for r in actions if not r.get("dry_run")]
     limit, start = b["limit"], run.at.get("start0", 0)
     common = {"date": date, "cell": cell, "case": case["name"], "kind": kind, "build": build, "host_load": host_load,
               "run": os.path.basename(directory.rstrip("/")), "limit_s": fmt(limit - start if limit else None),
@@ -178,9 +179,14 @@ def rows(directory, case, cell, build, host_load, date):
         row["private_kib"] = e.get("private_kib", "-")
         if s and e["t"] > s["t"]:
             row["switches_per_s"] = fmt((int(e["switches"]) - int(s["switches"])) / (e["t"] - s["t"]))
-    states = [r.get("verdict", {}).get("state") or r.get("state") for r in records if isinstance(r.get("verdict", {}), dict)]
-    if any(states):
-        row["state"] = [s for s in states if s][-1]
+    judged = (actions or records)[:1] if case["kind"] == "end" else records[-1:]
+    if judged:
+        row["state"] = judged[0].get("verdict", {}).get("state", "-")
+    if tool == "stella-dry" and actions:
+        t = actions[0]["samples"]["rows"][-1][actions[0]["samples"]["columns"].index("t_us")] / 1e6
+        row["ended_by"], row["verdict"] = "stella-dry", "false-kill" if case["kind"] == "leave" else "would-end"
+        row["from_limit_s"] = fmt(t - limit if limit else None)
+        row["from_onset_s"] = fmt(t - b["onset"] if b["onset"] is not None else None)
     out = [row]
     peers = os.path.join(directory, "peers.log")
     if os.path.exists(peers):

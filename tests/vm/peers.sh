@@ -23,6 +23,7 @@ first() { # first TOOL PATTERN: the first line that matches, with the time
 }
 helper() { echo "$1" >"/run/lab/helper.$1"; }
 
+# shellcheck disable=SC2017 # as the issue has it
 (while sleep 2; do
 	cur=$(cat "$cgroup/memory.current") max=$(cat "$cgroup/memory.max") ev=$(sed -n 's/^max //p' "$cgroup/memory.events")
 	[ "$max" != max ] && [ "$cur" -gt $((max / 100 * 95)) ] && [ "$ev" -gt 0 ] && {

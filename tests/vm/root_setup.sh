@@ -14,6 +14,7 @@ while [ $i -lt 800 ]; do
 done
 git add .
 git -c user.name=lab -c user.email=lab@localhost commit -q -m all
+git repack -qad
 git config --system --add safe.directory '*'
 
 # a package with much data and no dependencies
@@ -35,6 +36,7 @@ while [ $i -lt 8 ]; do
 	}' >f$i.c
 	i=$((i + 1))
 done
+# shellcheck disable=SC2016 # make's
 printf 'OBJS := $(patsubst %%.c,%%.o,$(wildcard *.c))\nlib.a: $(OBJS)\n\tar rcs $@ $^\n%%.o: %%.c\n\tgcc -O2 -g -c -o $@ $<\n' >Makefile
 cd /srv/link
 i=0

@@ -1,5 +1,5 @@
-// sampler CGROUP TRACE NOTE [PROGRESS]...   Records a cgroup as a trace (src/watchdog/trace.h), four samples a second, from
-// outside of it, until SIGTERM or until the cgroup is gone.
+// sampler CGROUP TRACE NOTE [PROGRESS]...   Records a cgroup as a trace (src/watchdog/trace.h), four samples a second,
+// from outside of it, until SIGTERM or until the cgroup is gone.
 //
 // It is the lab's own eye on a run: the watchdog under test is not what says what happened. So it reads the kernel's
 // files with code of its own; only the names of the fields are shared. Each PROGRESS file (see workload.c) becomes a
@@ -86,7 +86,8 @@ static void put_head(FILE *o, const char *cgroup, const char *note, int progress
 {
     struct utsname u;
     uname(&u);
-    fprintf(o, "{\"trace\":1,\"cgroup\":\"%s\",\"kernel\":\"%s\",\"note\":\"%s\",\"columns\":[\"t_us\"", cgroup, u.release, note);
+    fprintf(o, "{\"trace\":1,\"cgroup\":\"%s\",\"kernel\":\"%s\",\"note\":\"%s\",\"columns\":[\"t_us\"", cgroup,
+            u.release, note);
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         fprintf(o, ",\"%s\"", fields[i].name);
     for (int i = 0; i < progress_count; i++)

@@ -142,7 +142,8 @@ static int run_hog(void)
     static unsigned char *blocks[8192];
     size_t block = mib_key("block", 100), max = mib_key("max", 0), total = 0, n = 0, len;
     double start = now();
-    bool copy = number_key("copy", 0) != 0, retouch = number_key("retouch", 1) != 0, random_order = number_key("random", 0) != 0;
+    bool copy = number_key("copy", 0) != 0, retouch = number_key("retouch", 1) != 0,
+         random_order = number_key("random", 0) != 0;
     uint64_t x = 88172645463325252ULL;
     int file = number_key("read", 0) ? open_or_die(text_key("file", BIG), O_RDONLY) : -1;
     unsigned char *buf = anon_map(MIB, MAP_PRIVATE);
@@ -333,8 +334,8 @@ static int run_spike(void)
 // ---- readers and writers of files ----
 
 // mapper: maps size=MIB of a file, as a runtime maps its code, and touches its pages for ever.
-//   threads=N  exec=1  random=1  pause_us=N after batch=N touches  warm=0 (begin cold)  advise=random (refaults that the kernel does not count
-//   as memory stall)  offset=MIB
+//   threads=N  exec=1  random=1  pause_us=N after batch=N touches  warm=0 (begin cold)  advise=random (refaults that
+//   the kernel does not count as memory stall)  offset=MIB
 static unsigned char *mapped;
 static size_t mapped_pages;
 
@@ -357,7 +358,8 @@ static int run_mapper(void)
 {
     size_t len = mib_key("size", 200);
     int fd = open_or_die(text_key("file", BIG), O_RDONLY);
-    mapped = mmap(NULL, len, PROT_READ | (number_key("exec", 1) ? PROT_EXEC : 0), MAP_PRIVATE, fd, (off_t)mib_key("offset", 0));
+    mapped = mmap(NULL, len, PROT_READ | (number_key("exec", 1) ? PROT_EXEC : 0), MAP_PRIVATE, fd,
+                  (off_t)mib_key("offset", 0));
     if (mapped == MAP_FAILED)
         die("mmap");
     mapped_pages = len / PAGE;
@@ -430,7 +432,8 @@ static int run_direct(void)
 {
     bool reads = number_key("read", 0) != 0;
     unsigned char *buf = anon_map(MIB, MAP_PRIVATE);
-    int fd = open_or_die(reads ? text_key("file", BIG) : "/data/direct", O_DIRECT | (reads ? O_RDONLY : O_CREAT | O_WRONLY));
+    int fd =
+        open_or_die(reads ? text_key("file", BIG) : "/data/direct", O_DIRECT | (reads ? O_RDONLY : O_CREAT | O_WRONLY));
     memset(buf, 1, MIB);
     warm("direct", 0);
     for (size_t i = 0; !over(); i++) {
@@ -560,9 +563,9 @@ static const struct workload {
     const char *name;
     int (*run)(void);
 } workloads[] = {
-    {"hog", run_hog},       {"threads", run_threads},         {"fork-bomb", run_fork_bomb}, {"tmpfs", run_tmpfs},
-    {"tree", run_tree},     {"near", run_near},               {"spike", run_spike},         {"mapper", run_mapper},
-    {"stream", run_stream}, {"server", run_server},           {"direct", run_direct},       {"small-files", run_small_files},
+    {"hog", run_hog},       {"threads", run_threads}, {"fork-bomb", run_fork_bomb}, {"tmpfs", run_tmpfs},
+    {"tree", run_tree},     {"near", run_near},       {"spike", run_spike},         {"mapper", run_mapper},
+    {"stream", run_stream}, {"server", run_server},   {"direct", run_direct},       {"small-files", run_small_files},
     {"build", run_build},   {"loop", run_loop},
 };
 
