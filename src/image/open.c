@@ -14,10 +14,8 @@
 const char *st_opened_kind_name(enum st_opened_kind kind)
 {
     static const char *const names[] = {
-        [ST_OPENED_OCI_DIR] = "OCI layout directory",
-        [ST_OPENED_ARCHIVE] = "archive",
-        [ST_OPENED_STREAM] = "stream",
-        [ST_OPENED_ROOTFS] = "root file system",
+        [ST_OPENED_OCI_DIR] = "OCI layout directory", [ST_OPENED_ARCHIVE] = "archive", [ST_OPENED_STREAM] = "stream",
+        [ST_OPENED_ROOTFS] = "root file system",      [ST_OPENED_REMOTE] = "registry",
     };
     return names[kind];
 }
