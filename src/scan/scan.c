@@ -3,6 +3,7 @@
 #include "base/ckd.h"
 #include "image/blobs.h"
 #include "scan/analyze_jobs.h"
+#include "scan/helper.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -493,7 +494,7 @@ static int begin(const struct st_scan_request *opt, struct st_scan **ret, struct
     s->mem.spill_at = ST_MIN(s->mem.limit, (size_t)(2 * ST_SCAN_SPILL_AT));
     st_arena_init(&s->arena, &s->mem);
     *ret = s;
-    return st_analyzer_find(s->analyzer, sizeof s->analyzer, err);
+    return st_helper_find(ST_ANALYZER_NAME, s->analyzer, sizeof s->analyzer, err);
 }
 
 static int run(struct st_scan *s, struct st_err *err)
@@ -571,7 +572,7 @@ int st_scan_sandbox(struct st_sandbox_report *ret, struct st_err *err)
 {
     char path[PATH_MAX];
     struct st_analyzer a;
-    if (st_analyzer_find(path, sizeof path, err) || st_analyzer_start(path, 64u << 20, &a, err))
+    if (st_helper_find(ST_ANALYZER_NAME, path, sizeof path, err) || st_analyzer_start(path, 64u << 20, &a, err))
         return -1;
     *ret = a.sandbox;
     st_analyzer_stop(&a, NULL);
