@@ -807,27 +807,16 @@ static int check_digest(const char *what, const char *want, const char *have, st
                       have);
 }
 
-// The blob's digest says more than the decoder's complaint about the damage it found.
-static void blame_digest(struct scan *s, const struct st_layer_source *src, struct st_err *err)
+// The blob's digest says more than the decoder's complaint about the damage it found: what is left is read for it.
+static void blame_digest(struct scan *s, struct st_stream *tee, struct st_sha256 *blob, struct st_err *err)
 {
-    if (!s->opt->digest[0] || !src->again || !err || err->code != ST_E_CORRUPT)
+    char hex[ST_DIGEST_HEX + 1];
+    struct st_err e;
+    if (!s->opt->digest[0] || !err || err->code != ST_E_CORRUPT || st_stream_drain(tee, NULL) < 0)
         return;
-    struct st_stream *raw = NULL;
-    struct st_sha256 *d = st_sha256_new(s->mem, NULL);
-    if (d && src->open(src->ctx, &raw, NULL) == 0) {
-        char hex[ST_DIGEST_HEX + 1];
-        int rc;
-        while ((rc = st_stream_fill(raw, NULL)) > 0) {
-            st_sha256_add(d, raw->cur, (size_t)(raw->end - raw->cur));
-            raw->cur = raw->end;
-        }
-        st_sha256_hex(d, hex);
-        struct st_err e;
-        if (rc == 0 && check_digest("blob digest", s->opt->digest, hex, &e))
-            *err = e;
-    }
-    st_stream_free(raw);
-    st_sha256_free(d);
+    st_sha256_hex(blob, hex);
+    if (check_digest("blob digest", s->opt->digest, hex, &e))
+        *err = e;
 }
 
 static int first_pass(struct scan *s, const struct st_layer_source *src, struct st_err *err)
@@ -843,10 +832,10 @@ static int first_pass(struct scan *s, const struct st_layer_source *src, struct 
         rc = (blob = st_sha256_new(s->mem, err)) ? 0 : -1;
     if (rc == 0 && (o->diff_id[0] || o->want_diff_id))
         rc = (diff = st_sha256_new(s->mem, err)) ? 0 : -1;
-    struct st_stream *in = raw;
+    struct st_stream *in = raw, *tee = NULL; // tee: borrowed from the chain
     enum st_codec codec = ST_CODEC_NONE;
     if (rc == 0 && blob)
-        in = st_stream_digest(s->mem, in, blob, err);
+        in = tee = st_stream_digest(s->mem, in, blob, err);
     if (rc == 0 && in)
         in = st_stream_detect(s->mem, in, &codec, err);
     if (rc == 0 && in && codec == ST_CODEC_GZIP && s->can_reread) {
@@ -862,6 +851,8 @@ static int first_pass(struct scan *s, const struct st_layer_source *src, struct 
         in = st_stream_limit(s->mem, in, raw, ST_LAYER_BYTES_MAX, ST_LAYER_RATIO_MAX, err);
     if (rc == 0)
         rc = in ? walk(s, in, err) : -1;
+    if (rc && in && tee)
+        blame_digest(s, tee, blob, err);
     if (rc == 0) {
         s->stats.bytes = st_stream_pos(in);
         s->stats.stored = st_stream_pos(raw);
@@ -878,8 +869,6 @@ static int first_pass(struct scan *s, const struct st_layer_source *src, struct 
     s->raw = NULL;
     st_sha256_free(blob);
     st_sha256_free(diff);
-    if (rc)
-        blame_digest(s, src, err);
     return rc;
 }
 
