@@ -23,9 +23,9 @@ const struct st_wd_policy st_wd_policy_default = {
     .waiting_sum = 1.25,
     .starved_pinned = 0.60,
     .starved_turnover_s = 5,
-    .starved_stall = 0.25,
+    .starved_stall = 0.2,
     .loading = 0.25,
-    .stuck_tasks = 0.8,
+    .stuck_tasks = 0.65,
     .stuck_steal = 400,
     .stuck_dirty = 0.5,
     .blind_system = 4,
@@ -100,7 +100,7 @@ void st_wd_series_push(struct st_wd_series *s, const struct st_wd_sample *sample
 // A program that still loads: a good part of what its major faults read stays mapped. In a hang nothing does.
 static bool loading(const struct st_wd_facts *f, const struct st_wd_policy *p)
 {
-    return f->mapped_slope > p->loading * f->n.major_faults * ST_WD_BYTES_PER_FAULT;
+    return f->mapped_slope > p->loading * f->file_faults * ST_WD_BYTES_PER_FAULT;
 }
 
 // Shape P. The room beside what is pinned is read anew every few seconds, for code: nothing that is read stays.
@@ -150,7 +150,7 @@ struct st_wd_evidence st_wd_rules(const struct st_wd_facts *f, const struct st_w
         return (struct st_wd_evidence){ST_WD_STUCK, p->act_s / p->act_stuck_s};
     if (swap_thrash(f, p))
         return (struct st_wd_evidence){ST_WD_SWAP_THRASH, f->psi ? p->act_s / p->act_swap_s : blind / 2};
-    if (f->n.major_faults < p->faults)
+    if (f->file_faults < p->faults)
         return none;
     if (starved(f, p) || all_wait(f, p))
         return (struct st_wd_evidence){ST_WD_THRASH, f->psi ? 1 : blind};

@@ -164,12 +164,14 @@ static void take_rates(const struct st_wd_sample *a, const struct st_wd_sample *
     if (f->psi) {
         double busy = n->cpu_user < 0 || n->cpu_system < 0 ? 1 : n->cpu_user + n->cpu_system;
         f->stall = ST_MIN(n->mem_some + ST_MAX(n->io_some, 0.0), 1.0);
-        f->stuck_tasks = n->mem_some * ST_MAX(busy, 1.0);
+        f->stuck_tasks = ST_MAX(n->mem_some - ST_MAX(n->io_some, 0.0), 0.0) * ST_MAX(busy, 1.0);
         if (f->stuck_tasks > 0 && n->steals >= 0)
             f->steal_per_stuck = n->steals / f->stuck_tasks;
     }
-    if (n->major_faults > 0)
-        f->room_turnover_s = ST_MAX((double)n->cache, PAGE) / (n->major_faults * ST_WD_BYTES_PER_FAULT);
+    if (n->major_faults >= 0)
+        f->file_faults = ST_MAX(n->major_faults - ST_MAX(n->swap_in, 0.0), 0.0);
+    if (f->file_faults > 0)
+        f->room_turnover_s = ST_MAX((double)n->cache, PAGE) / (f->file_faults * ST_WD_BYTES_PER_FAULT);
 }
 
 void st_wd_facts_take(const struct st_wd_series *s, double window_s, double slope_s, struct st_wd_facts *ret)
@@ -179,6 +181,7 @@ void st_wd_facts_take(const struct st_wd_series *s, double window_s, double slop
                                 .stall = -1,
                                 .stuck_tasks = -1,
                                 .steal_per_stuck = -1,
+                                .file_faults = -1,
                                 .room_turnover_s = -1,
                                 .n = {.max_events = -1,
                                       .high_events = -1,

@@ -11,16 +11,19 @@
 // What numbers are taken for the rules only.
 struct st_wd_facts {
     struct st_wd_numbers n;
-    double dt_s;        // since the sample before
-    bool first;         // there is no sample before: no rates
-    bool at_limit;      // reclaim is at work at the limit, or would be with the next page
-    bool psi;           // memory stall is known, and believed (not blind)
-    double stall;       // share of wall time in which somebody waits for memory or for pages of files; -1 without PSI
-    double stuck_tasks; // tasks that stand in reclaim at any time: memory stall times busy CPUs; -1 without PSI
+    double dt_s;   // since the sample before
+    bool first;    // there is no sample before: no rates
+    bool at_limit; // reclaim is at work at the limit, or would be with the next page
+    bool psi;      // memory stall is known, and believed (not blind)
+    double stall;  // share of wall time in which somebody waits for memory or for pages of files; -1 without PSI
+    // Tasks that stand in reclaim at any time: memory stall that is no waiting for a disk (a refault counts as both),
+    // times busy CPUs, since PSI averages over them. -1 without PSI.
+    double stuck_tasks;
     double steal_per_stuck; // pages freed in a second that one task spends in reclaim
     double mapped;          // bytes of files that are mapped (code, libraries): estimate, may be negative
     double mapped_slope;    // bytes/s
-    double room_turnover_s; // seconds in which major faults read the file cache anew
+    double file_faults;     // major faults/s that are not swapped pages coming back (at least so many)
+    double room_turnover_s; // seconds in which file_faults read the file cache anew; -1: never
     double pinned_fall;     // bytes by which pinned is under its highest of the window
     bool oom, oom_kill;     // the kernel declared OOM, or killed, in the window
 };

@@ -220,6 +220,9 @@ static void test_wd_policy_leaves_alone(void)
     w = stuck; // reclaim waits for a slow disk to write
     w.dirty = 150;
     TAP_OK(acts_after(&w, 60) < 0, "slow writeback");
+    w = stuck; // a disk that does not answer: waiting for a page of a file is a memory stall too
+    w.io_some = 0.98;
+    TAP_OK(acts_after(&w, 60) < 0, "hung disk");
     w = stuck;
     w.steals = 3000;
     TAP_OK(acts_after(&w, 60) < 0, "reclaim that frees is not stuck");
