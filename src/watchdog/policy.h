@@ -6,7 +6,7 @@
 //   pinned    what reclaim cannot free here: anon + shmem + unevictable + kernel memory that is not reclaimable, less
 //             what swap has room for
 //   room      limit - pinned: what is left for file pages
-//   stall     memory and io stall of the same cgroup, shares of wall time, kept apart and added
+//   stall     memory and io stall of the same cgroup, shares of wall time, kept apart and taken together
 #ifndef ST_WATCHDOG_POLICY_H
 #define ST_WATCHDOG_POLICY_H
 

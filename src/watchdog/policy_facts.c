@@ -163,8 +163,9 @@ static void take_rates(const struct st_wd_sample *a, const struct st_wd_sample *
     f->psi = n->mem_some >= 0 && !(n->mem_some == 0 && n->max_events * dt >= BLIND_EVENTS);
     if (f->psi) {
         double busy = n->cpu_user < 0 || n->cpu_system < 0 ? 1 : n->cpu_user + n->cpu_system;
-        f->stall = ST_MIN(n->mem_some + ST_MAX(n->io_some, 0.0), 1.0);
-        f->stuck_tasks = ST_MAX(n->mem_some - ST_MAX(n->io_some, 0.0), 0.0) * ST_MAX(busy, 1.0);
+        double io = ST_MAX(n->io_some, 0.0);
+        f->stall = ST_MIN(ST_MAX(n->mem_some, io) + ST_MIN(n->mem_some, io) / 2, 1.0);
+        f->stuck_tasks = ST_MAX(n->mem_some - io, 0.0) * ST_MAX(busy, 1.0);
         if (f->stuck_tasks > 0 && n->steals >= 0)
             f->steal_per_stuck = n->steals / f->stuck_tasks;
     }

@@ -15,7 +15,10 @@ struct st_wd_facts {
     bool first;    // there is no sample before: no rates
     bool at_limit; // reclaim is at work at the limit, or would be with the next page
     bool psi;      // memory stall is known, and believed (not blind)
-    double stall;  // share of wall time in which somebody waits for memory or for pages of files; -1 without PSI
+    // Share of wall time in which somebody waits for memory or for pages of files; -1 without PSI. The kernel's two
+    // figures overlap by an unknown part (a refault of a page that was active is both): half of the smaller one is
+    // counted.
+    double stall;
     // Tasks that stand in reclaim at any time: memory stall that is no waiting for a disk (a refault counts as both),
     // times busy CPUs, since PSI averages over them. -1 without PSI.
     double stuck_tasks;

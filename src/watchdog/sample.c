@@ -59,24 +59,38 @@ static bool value(enum st_wd_file file, struct st_sv rest, uint64_t *ret)
     }
 }
 
+// The fields that come from a file and are still wanted, as bits.
+static uint64_t wanted(const struct st_wd_sample *s, enum st_wd_file file)
+{
+    uint64_t bits = 0;
+    for (size_t f = 0; f < ST_WD_FIELD_COUNT; f++)
+        bits |= (uint64_t)(fields[f].file == file) << f;
+    return bits & ~s->has;
+}
+
 void st_wd_sample_parse(struct st_wd_sample *s, enum st_wd_file file, struct st_sv text)
 {
+    uint64_t todo = wanted(s, file);
     size_t end = st_sv_rfind(text, '\n');
     text.len = end == ST_SV_NPOS ? 0 : end + 1;
-    for (struct st_sv line; st_sv_line(&text, &line);) {
+    for (struct st_sv line; todo && st_sv_line(&text, &line);) {
         struct st_sv key = {"", 0}, rest = line;
-        bool keyed = st_sv_find(line, ' ') != ST_SV_NPOS;
-        if (keyed)
-            st_sv_cut(line, ' ', &key, &rest);
+        size_t blank = st_sv_find(line, ' ');
+        if (blank != ST_SV_NPOS) {
+            key = st_sv_sub(line, 0, blank);
+            rest = st_sv_from(line, blank + 1);
+        }
         if (file == ST_WD_FILE_HOST_MEMINFO && key.len && key.ptr[key.len - 1] == ':')
             key.len--;
-        for (size_t f = 0; f < ST_WD_FIELD_COUNT; f++) {
+        for (uint64_t bits = todo; bits; bits &= bits - 1) {
+            unsigned f = (unsigned)__builtin_ctzll(bits);
             uint64_t v;
-            if (fields[f].file != file || st_wd_has(s, f) || !st_sv_eq(fields[f].key, key))
+            if (!st_sv_eq(fields[f].key, key))
                 continue;
             if (value(file, rest, &v)) {
                 s->v[f] = v;
                 s->has |= (uint64_t)1 << f;
+                todo &= ~((uint64_t)1 << f);
             }
             break;
         }
