@@ -41,6 +41,7 @@ const struct st_wd_policy st_wd_policy_default = {
 #define OPEN_AT_S 1.0     // evidence at which a must-end state is named
 #define BUCKET_OVER_S 3.0 // the bucket holds so much more than act_s
 #define DRAIN 2.0         // seconds of evidence lost in a second without any
+#define SWAP_ROOM 0.05    // of the limit
 #define LEAK_POINTS 16
 #define NEXT_OPEN_MS 250
 #define NEXT_MS 500
@@ -136,7 +137,7 @@ static bool swap_thrash(const struct st_wd_facts *f, const struct st_wd_policy *
 {
     const struct st_wd_numbers *n = &f->n;
     double resident = (double)(n->anon + n->shmem);
-    return n->swap_in > 0 && n->swap_out > 0 && n->swap_in * PAGE >= p->swap_in_share * resident &&
+    return n->swap_in > 0 && n->swap_in * PAGE >= p->swap_in_share * resident && n->major_faults >= p->faults &&
            (!f->psi || n->mem_some >= p->swap_stall);
 }
 
@@ -152,9 +153,12 @@ struct st_wd_evidence st_wd_rules(const struct st_wd_facts *f, const struct st_w
         return (struct st_wd_evidence){ST_WD_SWAP_THRASH, f->psi ? p->act_s / p->act_swap_s : blind / 2};
     if (f->file_faults < p->faults)
         return none;
-    if (starved(f, p) || all_wait(f, p))
-        return (struct st_wd_evidence){ST_WD_THRASH, f->psi ? 1 : blind};
-    if (f->n.pinned_share < p->pinned && !loading(f, p) && (!f->psi || f->stall >= p->waiting))
+    if (starved(f, p) || all_wait(f, p)) {
+        // Where swap has room the kernel has a way out that it may still take.
+        double way_out = (double)f->n.swap_room >= SWAP_ROOM * (double)f->n.limit ? 0.5 : 1;
+        return (struct st_wd_evidence){ST_WD_THRASH, (f->psi ? 1 : blind) * way_out};
+    }
+    if (f->held_share < p->pinned && !loading(f, p) && (!f->psi || f->stall >= p->waiting))
         return (struct st_wd_evidence){ST_WD_FILE_THRASH, 1};
     return none;
 }
