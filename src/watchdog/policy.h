@@ -123,7 +123,9 @@ struct st_wd_policy {
     double stuck_tasks;               // tasks standing in reclaim all the time
     double stuck_steal;               // pages freed per second of standing in reclaim
     double stuck_dirty;               // share of the file cache that waits for writeback: not stuck, slow
-    double blind_system;              // system CPU over user CPU, where stalls are not known
+    double collapse_share;            // user CPU under this share of all CPU ...
+    double collapse_before;           // ... and under this share of what it was: the program itself stands
+    double collapse_eases;            // by so much less stall then means that everybody waits
     double swap_stall, swap_in_share; // memory stall; share of resident anonymous memory swapped in per second
     double leak_window_s, leak_r2, leak_share;
 };
