@@ -5,7 +5,8 @@
 #include "watchdog/watch.h"
 
 struct st_wd_bench { // an armed cgroup
-    uint32_t cell;   // ST_WD_NO_CELL: free
+    bool used;       // false: free, and never touched
+    uint32_t cell;
     bool resting;    // its cell is at rest: only the files are kept open (ST_WD_C_NAMED)
     bool warned;     // this state has been reported
     enum st_wd_state reported;

@@ -31,7 +31,7 @@ static bool metric_row(void *ctx, size_t i, struct st_wd_metric_row *ret)
     struct st_wd_watch *w = ctx;
     for (size_t k = 0; k < ST_WD_BENCHES; k++) {
         struct st_wd_bench *b = &w->bench[k];
-        if (b->cell == ST_WD_NO_CELL || b->resting || !b->series.n || b->verdict.state == ST_WD_BELOW || i-- > 0)
+        if (!b->used || b->resting || !b->series.n || b->verdict.state == ST_WD_BELOW || i-- > 0)
             continue;
         *ret = (struct st_wd_metric_row){.path = st_wd_cell_path(st_wd_cell_of(w, b)),
                                          .verdict = &b->verdict,
@@ -149,7 +149,7 @@ static bool not_now(struct st_wd_watch *w, struct st_wd_bench *b, uint64_t now_m
     struct st_wd_cell *own = st_wd_cell_of(w, b);
     for (size_t k = 0; k < ST_WD_BENCHES; k++) {
         struct st_wd_bench *o = &w->bench[k];
-        if (o != b && o->cell != ST_WD_NO_CELL && o->incident.phase != ST_WD_IDLE &&
+        if (o != b && o->used && o->incident.phase != ST_WD_IDLE &&
             w->cells.at[o->cell].owner_ino == own->owner_ino)
             return true;
     }
