@@ -33,8 +33,12 @@ struct st_act_options {
      .arg = "FILE", .def = "-", .help = "evidence record of stella-watchdog; - is standard input"},                    \
         {"dry-run", 'n', ST_OPT_FLAG_AT(struct st_act_options, dry_run),                                               \
          .help = "ask and look, change nothing, say what would be done"},                                              \
-        {"deadline",    0,           ST_OPT_DURATION_AT(struct st_act_options, deadline_s),                            \
-         .arg = "TIME", .def = "1m", .help = "time for everything together, retries included"},                        \
+        {"deadline",                                                                                                   \
+         0,                                                                                                            \
+         ST_OPT_DURATION_AT(struct st_act_options, deadline_s),                                                        \
+         .arg = "TIME",                                                                                                \
+         .def = "25s",                                                                                                 \
+         .help = "time for everything together, retries included"},                                                    \
         {"end",                                                                                                        \
          0,                                                                                                            \
          ST_OPT_ENUM_AT(struct st_act_options, when),                                                                  \
@@ -68,7 +72,7 @@ struct st_act_options {
          0,                                                                                                         \
          ST_OPT_DURATION_AT(struct st_act_options, force_after_s),                                                  \
          .arg = "TIME",                                                                                             \
-         .def = "15s",                                                                                              \
+         .def = "10s",                                                                                              \
          .help = "force-cancel a run that has not ended by then"},                                                  \
     {                                                                                                               \
         "github-ca-file", 0, ST_OPT_STRING_AT(struct st_act_options, github_ca_file),                               \

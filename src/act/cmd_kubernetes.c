@@ -203,7 +203,7 @@ static int act(struct st_act_run *run, struct st_kube *k, const struct st_call *
     bool ends = st_act_run_ends(run, opt);
     if (find_runner(k, &x, &one))
         keep(&first, &one);
-    if (st_kube_post_event(k, &run->record, &x.pod, ends && x.has_runner, &event, &one)) {
+    if (st_kube_post_event(k, &run->record, &x.pod, ends && x.pod.runner.len, &event, &one)) {
         keep(&first, &one);
     } else {
         x.event = events[event].word;

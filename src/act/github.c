@@ -12,6 +12,7 @@
 #define SKEW_MIN_S 20 // clocks that differ by less are not why a JWT is refused
 #define POLL_MS 2000
 #define AFTER_FORCE_S 20 // how long the end of a force-cancelled run is waited for
+#define AFTER_FORCE_MARGIN_S 3
 #define RATE_TRIES 4
 #define KEY_MAX (32u * 1024)
 
@@ -377,6 +378,13 @@ static int wait_for_end(struct session *s, uint64_t seconds, struct st_err *err)
     }
 }
 
+// Not longer than the deadline lets it: what was asked for is asked for.
+static uint64_t after_force(const struct st_act_call *c)
+{
+    uint64_t left = (uint64_t)st_act_left_ms(c) / 1000;
+    return left > AFTER_FORCE_MARGIN_S ? ST_MIN(left - AFTER_FORCE_MARGIN_S, (uint64_t)AFTER_FORCE_S) : 0;
+}
+
 static int end_run(struct session *s, enum st_github_outcome *ret, struct st_err *err)
 {
     bool completed;
@@ -401,7 +409,7 @@ static int end_run(struct session *s, enum st_github_outcome *ret, struct st_err
                  (unsigned long long)s->opt->force_after_s);
     rc = ask_end(s, "/force-cancel", "GitHub: force-cancel the run", err);
     if (rc == 0)
-        rc = wait_for_end(s, AFTER_FORCE_S, err);
+        rc = wait_for_end(s, after_force(s->call), err);
     *ret = rc == 1 ? ST_GITHUB_FORCED : ST_GITHUB_ASKED;
     return rc < 0 ? -1 : 0;
 }

@@ -12,8 +12,9 @@
 
 #define NOTE_MAX 1000 // less than 1024: a character cut in half is written as three bytes
 #define CONTROLLER "stella-watchdog"
-#define RECORD_KEY "stella-watchdog/record" // annotation: the record that was said last
-#define EVENT_TRIES 3                       // when others count in the same series
+#define RECORD_KEY "stella-watchdog/record" // annotation: incident and time of the record that was said last
+#define RECORD_MAX 160
+#define EVENT_TRIES 3 // when others count in the same series
 
 static const struct {
     const char *state, *reason;
@@ -62,6 +63,14 @@ static struct st_sv note_of(const struct st_act_record *r, bool dry, char buf[st
     return st_sv_mem(buf, len);
 }
 
+// An incident has one id for all of its records, so the time tells them apart.
+static struct st_sv record_of(const struct st_act_record *r, char buf[static RECORD_MAX])
+{
+    int n = snprintf(buf, RECORD_MAX, "%.*s@%.*s", (int)ST_MIN(r->id.len, (size_t)64), r->id.ptr ? r->id.ptr : "",
+                     (int)ST_MIN(r->time.len, (size_t)64), r->time.ptr ? r->time.ptr : "");
+    return st_sv_mem(buf, n > 0 ? (size_t)n : 0);
+}
+
 // MicroTime: the record's own time if it is one, else now.
 static void event_time(const struct st_act_record *r, char ret[static 40])
 {
@@ -74,7 +83,7 @@ static void event_time(const struct st_act_record *r, char ret[static 40])
 static void event_body(const struct st_kube *k, const struct st_act_record *r, const struct st_pod *pod,
                        const char *name, bool deleting, struct st_out *o)
 {
-    char note[NOTE_MAX + 1], when[40];
+    char note[NOTE_MAX + 1], when[40], record[RECORD_MAX];
     struct st_json_out w;
     event_time(r, when);
     st_json_out_init(&w, o, 0);
@@ -87,7 +96,7 @@ static void event_body(const struct st_kube *k, const struct st_act_record *r, c
     st_json_kv(&w, "namespace", pod->namespace);
     st_json_key(&w, "annotations");
     st_json_open(&w, '{');
-    st_json_kv(&w, RECORD_KEY, r->id);
+    st_json_kv(&w, RECORD_KEY, record_of(r, record));
     st_json_close(&w, '}');
     st_json_close(&w, '}');
     st_json_kv(&w, "eventTime", st_sv_of(when));
@@ -141,7 +150,7 @@ static int count(struct st_kube *k, const struct st_act_record *r, const char *p
     struct st_buf body;
     struct st_out o;
     struct st_json_out w;
-    char when[40];
+    char when[40], record[RECORD_MAX];
     int rc = -1;
     st_buf_init(&body, k->call->mem);
     if (patch(k, path, ST_SV("{}"), &now, err))
@@ -153,7 +162,7 @@ static int count(struct st_kube *k, const struct st_act_record *r, const char *p
     if (st_kube_check(&now, "Kubernetes: count the Event", k->call->arena, err) ||
         st_pick(st_buf_sv(&now.body), "Event", known_members, ST_LEN(known_members), &known, k->call->arena, err))
         goto out;
-    if (st_sv_eq(known.record, r->id)) {
+    if (st_sv_eq(known.record, record_of(r, record))) {
         *ret = ST_KUBE_EVENT_KNOWN;
         rc = 0;
         goto out;
@@ -167,7 +176,7 @@ static int count(struct st_kube *k, const struct st_act_record *r, const char *p
     st_json_kv(&w, "resourceVersion", known.version);
     st_json_key(&w, "annotations");
     st_json_open(&w, '{');
-    st_json_kv(&w, RECORD_KEY, r->id);
+    st_json_kv(&w, RECORD_KEY, record_of(r, record));
     st_json_close(&w, '}');
     st_json_close(&w, '}');
     st_json_key(&w, "series");

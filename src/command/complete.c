@@ -90,8 +90,8 @@ static void known_verbs(struct st_out *o, const struct st_program *p)
     const char *bar = "";
     for (const struct st_group *g = p->groups; g->word; g++, bar = "|")
         st_out_fmt(o, "%s'%s'", bar, g->word);
-    for (const struct st_verb *const *v = p->verbs; *v; v++)
-        st_out_fmt(o, "|'%s'", (*v)->words);
+    for (const struct st_verb *const *v = p->verbs; *v; v++, bar = "|")
+        st_out_fmt(o, "%s'%s'", bar, (*v)->words);
 }
 
 // The part that bash and zsh share: finds the verb among the words typed, then sets `follow` and `values`.

@@ -195,7 +195,7 @@ void st_man_page(struct st_out *o, const struct st_program *p, const struct st_g
     roff_line(o, g ? g->summary : p->summary);
     st_out_puts(o, ".SH SYNOPSIS\n\\fB");
     roff(o, st_sv_of(p->name), false);
-    st_out_putc(o, ' ');
+    st_out_puts(o, g ? " " : "");
     roff(o, st_sv_of(g ? g->word : ""), false);
     st_out_puts(o, "\\fR \\fICOMMAND\\fR [options] [arguments]\n");
     if (!g) {

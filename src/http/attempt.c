@@ -367,8 +367,9 @@ static void trace(const struct st_http_exchange *x, const char *end)
     if (!o->trace)
         return;
     url.len = ST_MIN(ST_MIN(url.len, st_sv_find(url, '?')), (size_t)300);
+    uint64_t bytes = x->to_sink ? x->got : x->r.body.len;
     snprintf(line, sizeof line, "%s " ST_SV_FMT " (%s): %s, %llu bytes", x->method, ST_SV_ARG(url),
-             x->address[0] ? x->address : "-", end, (unsigned long long)x->got);
+             x->address[0] ? x->address : "-", end, (unsigned long long)bytes);
     o->trace(o->ctx, line);
 }
 
@@ -475,8 +476,10 @@ static int judge_failure(struct st_http_exchange *x, CURLcode code, struct st_er
                                                 : curl_easy_strerror(code);
     // A request that may have been carried out is not repeated behind the caller's back.
     bool sent = x->asked_ms != 0;
+    // OpenSSL's own words: the other side speaks something else, and will again.
+    bool final = code == CURLE_SSL_CONNECT_ERROR && strstr(why, "routines:");
     trace(x, why);
-    if (known && troubles[i].again && !(x->q.once && sent) && again(x, -1))
+    if (known && troubles[i].again && !final && !(x->q.once && sent) && again(x, -1))
         return 0;
     x->r.trouble = known ? troubles[i].trouble : ST_HTTP_BROKEN;
     st_err_set(err, known ? troubles[i].err : ST_E_CORRUPT, "%s:%u: %s", x->now_origin.host, x->now_origin.port, why);

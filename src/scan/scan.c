@@ -3,6 +3,7 @@
 #include "base/ckd.h"
 #include "image/blobs.h"
 #include "scan/analyze_jobs.h"
+#include "scan/helper.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -60,6 +61,8 @@ void st_scan_sample(struct st_scan *s, const char *phase, size_t layer, const pi
     uint64_t sum = pss_of(0);
     for (size_t i = 0; i < n; i++)
         sum += pss_of(pids[i]);
+    if (s->opt->opened->remote)
+        sum += pss_of(s->opt->opened->remote->pid);
     if (sum > s->profile.peak_tree) {
         s->profile.peak_tree = sum;
         s->profile.peak_phase = phase;
@@ -255,7 +258,10 @@ static int serve_ask(struct st_scan *s, struct st_analyzer *a, struct st_proto_m
     }
     ST_AUTO_CLOSE int fd = -1;
     uint64_t size = 0;
-    int rc = st_blobs_dir_open(s->opt->opened->dirfd, st_wire_sv(&m->in), &fd, &size, &why);
+    struct st_remote *remote = s->opt->opened->remote;
+    struct st_sv name = st_wire_sv(&m->in);
+    int rc = remote ? remote->document(remote, name, &fd, &size, &why)
+                    : st_blobs_dir_open(s->opt->opened->dirfd, name, &fd, &size, &why);
     return give(a, b, rc > 0 ? fd : -1, size, rc < 0 ? &why : NULL, err);
 }
 
@@ -327,13 +333,16 @@ static int send_index(struct st_scan *s, struct st_analyzer *a, struct st_buf *b
 {
     const struct st_opened *o = s->opt->opened;
     bool stream = o->kind == ST_OPENED_STREAM;
-    uint64_t limit = s->opt->memory - ST_SCAN_PARENT_BASE - ST_SCAN_ANALYZER_BASE;
+    uint64_t limit = s->opt->memory - st_scan_base(s) - ST_SCAN_ANALYZER_BASE;
     struct st_wire_out w = st_proto_begin(b, stream ? ST_PROTO_STREAM : ST_PROTO_INDEX);
     st_job_put_mem(&w, (struct st_job_mem){limit, ST_MIN(limit, ST_SCAN_SPILL_AT)});
-    st_wire_put_u64(&w, stream ? s->opt->verify : o->kind == ST_OPENED_OCI_DIR ? UINT64_MAX : o->size);
+    bool by_name = o->kind == ST_OPENED_OCI_DIR || o->kind == ST_OPENED_REMOTE;
+    st_wire_put_u64(&w, stream ? s->opt->verify : by_name ? UINT64_MAX : o->size);
+    if (!stream)
+        st_wire_put_u64(&w, o->kind == ST_OPENED_REMOTE);
     put_resolve(&w, s->opt);
     int fds[3] = {out, o->fd, spill};
-    size_t n = o->kind == ST_OPENED_OCI_DIR ? 1 : spill >= 0 && stream ? 3 : 2;
+    size_t n = by_name ? 1 : spill >= 0 && stream ? 3 : 2;
     return st_proto_send(a->sock, &w, fds, n, err);
 }
 
@@ -512,11 +521,11 @@ static int begin(const struct st_scan_request *opt, struct st_scan **ret, struct
     s->opt = opt;
     s->cache.dirfd = s->job.dirfd = -1;
     s->spill_fd = opt->spill_dir ? st_fd_temp(opt->spill_dir, NULL) : -1;
-    st_mem_init(&s->mem, (size_t)(opt->memory - ST_SCAN_PARENT_BASE), s->spill_fd);
+    st_mem_init(&s->mem, (size_t)(opt->memory - st_scan_base(s)), s->spill_fd);
     s->mem.spill_at = ST_MIN(s->mem.limit, (size_t)(2 * ST_SCAN_SPILL_AT));
     st_arena_init(&s->arena, &s->mem);
     *ret = s;
-    return st_analyzer_find(s->analyzer, sizeof s->analyzer, err);
+    return st_helper_find(ST_ANALYZER_NAME, s->analyzer, sizeof s->analyzer, err);
 }
 
 static int run(struct st_scan *s, struct st_err *err)
@@ -594,7 +603,7 @@ int st_scan_sandbox(struct st_sandbox_report *ret, struct st_err *err)
 {
     char path[PATH_MAX];
     struct st_analyzer a;
-    if (st_analyzer_find(path, sizeof path, err) || st_analyzer_start(path, 64u << 20, &a, err))
+    if (st_helper_find(ST_ANALYZER_NAME, path, sizeof path, err) || st_analyzer_start(path, 64u << 20, &a, err))
         return -1;
     *ret = a.sandbox;
     st_analyzer_stop(&a, NULL);

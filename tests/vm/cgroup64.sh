@@ -2,18 +2,17 @@
 # A scan inside a real cgroup of 64 MiB without swap, on a kernel booted for it: does it end, with the same bytes as outside, and
 # what did the kernel count? The image is read from a cold disk, so its page cache is charged to the cgroup too.
 #
-#     VM=PROGRAM tests/vm/cgroup64.sh IMAGE_DIRECTORY [NAME...]        default: small web
+#     tests/vm/cgroup64.sh IMAGE_DIRECTORY [NAME...]        default: small web
 #
-# $VM run --mem MIB --disk MIB --timeout S --out DIR -- FILE... COMMAND boots a Linux with cgroup v2, copies the files into the
-# working directory, mounts a scratch disk on /data, runs the command, and brings /out back. TAP on standard output.
+# TAP on standard output. VM=PROGRAM: boots with that instead of tests/vm/vm (same options).
 set -eu
 images=$1
 shift
 [ $# -gt 0 ] || set -- small web
 build=${BUILD:-build}
-vm=${VM:-}
-if [ -z "$vm" ]; then
-	echo "1..0 # SKIP \$VM names no program that boots a kernel"
+vm=${VM:-$(dirname "$0")/vm}
+if ! command -v qemu-system-x86_64 >/dev/null; then
+	echo "1..0 # SKIP qemu-system-x86_64 is missing (package qemu-system-x86)"
 	exit 0
 fi
 out=$(mktemp -d)
@@ -23,10 +22,10 @@ for name; do
 	n=$((n + 1))
 	size=$(du -sm "$images/$name" | cut -f1)
 	# shellcheck disable=SC2016
-	"$vm" run --append no_timer_check --mem $((size * 2 + 768)) --disk $((size * 2 + 512)) --timeout 280 --out "$out/$name" -- \
+	"$vm" run --mem $((size * 2 + 768)) --disk $((size * 2 + 512)) --big 0 --timeout 280 --out "$out/$name" -- \
 		"$build/stella" "$build/stella-analyze" "$images/$name" '
 		name='"$name"'; g=/sys/fs/cgroup/stella
-		rm -f /data/big; cp -r $name /data/image; mkdir -p /data/tmp /data/home; sync; echo 3 >/proc/sys/vm/drop_caches
+		cp -r $name /data/image; mkdir -p /data/tmp /data/home; sync; echo 3 >/proc/sys/vm/drop_caches
 		mkdir $g; echo 64M >$g/memory.max; echo 0 >$g/memory.swap.max 2>/dev/null
 		TMPDIR=/data/tmp STELLA_HOME=/data/home
 		export TMPDIR STELLA_HOME

@@ -1,0 +1,207 @@
+"""What one run of a case came to, from its log and its recorded trace: rows of results.tsv.
+
+Onset of a hang: from then on until the end of the run, the progress of the process that the case watches stays under a
+tenth of its rate before the limit (two-second windows)."""
+
+import json
+import os
+import re
+
+COLUMNS = ["date", "cell", "case", "kind", "tool", "build", "verdict", "ended_by", "limit_s", "onset_s", "from_onset_s",
+           "from_limit_s", "slowest", "died", "innocent", "finished", "state", "private_kib", "switches_per_s", "host_load", "run"]
+INNOCENT = ("agent", "peer", "job")
+
+
+def read_trace(path):
+    """Columns as lists; None for a field that was absent, infinity for "max"."""
+    with open(path) as f:
+        head = json.loads(f.readline())
+        rows = [json.loads(line) for line in f if line.endswith("]\n")]
+    cols = {name: [float("inf") if r[i] == "max" else r[i] for r in rows] for i, name in enumerate(head["columns"])}
+    cols["t"] = [t / 1e6 for t in cols.pop("t_us")]
+    return cols
+
+
+def read_log(path):
+    with open(path) as f:
+        for line in f:
+            m = re.match(r"([\d.]+) (\w+) ?(.*)", line)
+            if m:
+                yield float(m.group(1)), m.group(2), m.group(3)
+            elif line.startswith(("proc ", "dmesg ")):
+                word, rest = line.rstrip("\n").split(" ", 1)
+                yield None, word, rest
+
+
+def rates(t, v, window=2.0):
+    """(time, rate over the window that ends there)."""
+    out, j = [], 0
+    for i in range(len(t)):
+        while t[i] - t[j] > window + 0.3:
+            j += 1
+        if t[i] - t[j] >= window * 0.8:
+            out.append((t[i], (v[i] - v[j]) / (t[i] - t[j])))
+    return out
+
+
+def onset(trace, counter, ready, limit, end):
+    """(onset or None, share of the former rate left in the last 5 s or None)."""
+    r = rates(trace["t"], trace[f"p{counter}"])
+    before = sorted(v for t, v in r if ready + 2 <= t <= limit) or sorted(v for t, v in r if t <= limit and v > 0)
+    after = [(t, v) for t, v in r if limit <= t <= end]
+    if not before or not after:
+        return None, None
+    usual = before[len(before) // 2]
+    if usual <= 0:
+        return None, None
+    last = [v for t, v in after if t > end - 5]
+    begin = None
+    for t, v in reversed(after):
+        if v >= 0.1 * usual:
+            break
+        begin = t - 2.0  # the window began there
+    return (None if begin is None else max(begin, limit)), (sum(last) / len(last) / usual if last else None)
+
+
+class Run:
+    def __init__(self, directory):
+        self.dir = directory
+        self.ends, self.roles, self.pids, self.killed = {}, {}, {}, []
+        self.at = {}
+        self.tool = {}
+        self.head = {}
+        for t, word, rest in read_log(os.path.join(directory, "log")):
+            w = rest.split()
+            if word == "case":
+                self.head = dict(x.split("=", 1) for x in w[1:] if "=" in x)
+            elif word == "start":
+                self.roles[int(w[0])] = w[1]
+                self.at["start" + w[0]] = t
+            elif word == "proc":
+                self.pids[int(w[2])] = int(w[0])
+            elif word == "end":
+                self.ends.setdefault(int(w[0]), (t, int(w[2])))
+            elif word == "tool":
+                self.tool[w[0]] = dict(x.split("=", 1) for x in w[1:]) | {"t": t}
+            elif word == "dmesg":
+                m = re.search(r"Killed process (\d+) \((.*?)\)", rest)
+                if m:
+                    self.killed.append((int(m.group(1)), m.group(2)))
+            elif t is not None:
+                self.at.setdefault(word, t)
+                if word == "stop":
+                    self.reason = rest
+        self.trace = read_trace(os.path.join(directory, "trace.jsonl"))
+
+    def evidence(self):
+        records = []
+        try:
+            with open(os.path.join(self.dir, "evidence.jsonl")) as f:
+                for line in f:
+                    try:
+                        records.append(json.loads(line))
+                    except ValueError:
+                        pass
+        except FileNotFoundError:
+            pass
+        return records
+
+
+def fmt(v, digits=1):
+    return "-" if v is None else f"{v:.{digits}f}"
+
+
+def base_row(run, case):
+    limit, stop = run.at.get("limit"), run.at["stop"]
+    hogs = [i for i, r in run.roles.items() if r == "hog"]
+    jobs = [i for i, r in run.roles.items() if r == "job"]
+    dead = {i: t for i, (t, status) in run.ends.items() if t < stop and status in (137, 143)}
+    hog_end = max((dead[i] for i in hogs), default=None) if hogs and all(i in dead for i in hogs) else None
+    # the limit as the trace has it: the log looks twice a second only
+    for i, t in enumerate(run.trace["t"]):
+        if (run.trace["ev_max"][i] or 0) + (run.trace["ev_high"][i] or 0) > 0:
+            limit = min(t, limit or t)
+            break
+    first_death = min(dead.values(), default=None)
+    end = first_death if first_death is not None else stop
+    begin, left = None, None
+    if limit is not None and case["kind"] == "end":
+        ready = run.at.get("ready", run.at.get("started", limit))
+        begin, left = onset(run.trace, int(case["opts"].get("watch", 0)), ready, limit, end)
+    finished = "-"
+    if jobs:
+        bad = [i for i in jobs if i not in run.ends or run.ends[i][0] > stop or run.ends[i][1] != 0]
+        finished = "no:" + ",".join(str(run.ends[i][1]) if i in run.ends and run.ends[i][0] <= stop else "late" for i in bad) if bad else "yes"
+    died = [f"{run.roles[i]}{i}" for i in sorted(dead, key=dead.get)]
+    innocent = sum(run.roles[i] in INNOCENT for i in dead)
+    return {"limit": limit, "onset": begin, "left": left, "finished": finished, "died": died, "innocent": innocent,
+            "hog_end": hog_end, "first_death": first_death, "stop": stop, "dead": dead}
+
+
+def rows(directory, case, cell, build, host_load, date):
+    """One row for what the run's own tool (or nobody) did, one for each dry peer."""
+    run = Run(directory)
+    b = base_row(run, case)
+    tool = run.head.get("tool", "none")
+    kind = case["kind"] + (":" + case["shape"] if case["shape"] else "")
+    kernel = bool(run.killed)
+    records = run.evidence()
+    actions = [r for r in records if r.get("kind") == "action"]
+    acted = [r for r in actions if not r.get("dry_run")]
+    limit, start = b["limit"], run.at.get("start0", 0)
+    common = {"date": date, "cell": cell, "case": case["name"], "kind": kind, "build": build, "host_load": host_load,
+              "run": os.path.basename(directory.rstrip("/")), "limit_s": fmt(limit - start if limit else None),
+              "onset_s": fmt(b["onset"] - limit if b["onset"] is not None and limit else None), "slowest": fmt(b["left"], 3),
+              "finished": b["finished"], "state": "-", "private_kib": "-", "switches_per_s": "-"}
+    ended_by = "nobody"
+    if b["first_death"] is not None:
+        ended_by = "kernel" if kernel and not (tool == "stella" and acted) else tool if tool == "stella" else "?"
+    end = b["hog_end"] if b["hog_end"] is not None else b["first_death"]
+    row = common | {"tool": tool, "ended_by": ended_by, "died": ",".join(b["died"]) or "-", "innocent": b["innocent"],
+                    "from_limit_s": fmt(end - limit if end and limit else None),
+                    "from_onset_s": fmt(end - b["onset"] if end and b["onset"] is not None else None)}
+    if case["kind"] == "leave":
+        row["verdict"] = "false-kill" if ended_by == "stella" else "ok" if b["finished"] in ("yes", "-") and not b["died"] else "died"
+        if limit is None:
+            row["verdict"] += ",no-limit"
+    elif limit is None:
+        row["verdict"] = "no-limit"
+    elif ended_by == "kernel":
+        row["verdict"] = "kernel"
+    elif ended_by == "stella":
+        row["verdict"] = "ended" if not b["innocent"] else "ended,innocent"
+    elif b["onset"] is not None:
+        row["verdict"] = "hangs"
+    else:
+        row["verdict"] = "slow"  # at its limit, but over a tenth of its speed
+    if run.tool.get("end"):
+        e, s = run.tool["end"], run.tool.get("start", {})
+        row["private_kib"] = e.get("private_kib", "-")
+        if s and e["t"] > s["t"]:
+            row["switches_per_s"] = fmt((int(e["switches"]) - int(s["switches"])) / (e["t"] - s["t"]))
+    judged = (actions or records)[:1] if case["kind"] == "end" else records[-1:]
+    if judged:
+        row["state"] = judged[0].get("verdict", {}).get("state", "-")
+    if tool == "stella-dry" and actions:
+        t = actions[0]["samples"]["rows"][-1][actions[0]["samples"]["columns"].index("t_us")] / 1e6
+        row["ended_by"], row["verdict"] = "stella-dry", "false-kill" if case["kind"] == "leave" else "would-end"
+        row["from_limit_s"] = fmt(t - limit if limit else None)
+        row["from_onset_s"] = fmt(t - b["onset"] if b["onset"] is not None else None)
+    out = [row]
+    peers = os.path.join(directory, "peers.log")
+    if os.path.exists(peers):
+        said = {}
+        for t, word, rest in read_log(peers):
+            if t is not None:
+                said.setdefault(word, t)
+        tools = ["shell", "earlyoom", "nohang"]
+        for p in tools:
+            t = said.get(p)
+            # a peer that speaks after the kernel or stella has acted did not end anything
+            if t is not None and (t > b["stop"] or (b["first_death"] is not None and t > b["first_death"])):
+                t = None
+            verdict = "-" if t is None else "false-kill" if case["kind"] == "leave" else "would-end"
+            out.append(common | {"tool": p, "ended_by": p if t else "-", "died": "-", "innocent": 0, "verdict": verdict,
+                                 "from_limit_s": fmt(t - limit if t and limit else None),
+                                 "from_onset_s": fmt(t - b["onset"] if t and b["onset"] is not None else None)})
+    return out
