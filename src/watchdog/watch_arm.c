@@ -214,7 +214,6 @@ void st_wd_arm(struct st_wd_watch *w, uint32_t cell, uint64_t now_ms)
     b->warned = false;
     b->reported = ST_WD_BELOW;
     b->quiet_ms = 0;
-    b->samples = 0;
     b->sample_ms = b->incident_ms = now_ms;
     b->verdict = (struct st_wd_verdict){.state = ST_WD_BELOW};
     st_wd_series_clear(&b->series);
