@@ -136,8 +136,9 @@ void st_help_top(struct st_out *o, const struct st_program *p)
     for (const struct st_verb *const *v = p->verbs; *v; v++)
         examples(o, *v, v == p->verbs ? 2 : 1);
     terms(o, "Exit codes", p->exit_codes);
-    st_out_fmt(o,
-               "\n'%s help COMMAND' shows the options of a command; %s --version what this\n"
-               "build is made of.\n",
-               p->name, p->name);
+    char last[200];
+    snprintf(last, sizeof last, "'%s help COMMAND' shows the options of a command; %s --version what this build is made of.",
+             p->name, p->name);
+    st_out_putc(o, '\n');
+    paragraphs(o, last);
 }

@@ -17,6 +17,7 @@
 #ifndef MCL_ONFAULT
 #define MCL_ONFAULT 4
 #endif
+#define PROBED_MAX 256 // cgroups that are looked into for a process
 #define CAP_KILL 5
 #define CAP_SYS_PTRACE 19
 
@@ -97,7 +98,7 @@ static void probe_pressure(struct st_wd_abilities *a, int dir)
 }
 
 struct probe {
-    uint64_t seen, unseen;
+    uint64_t seen, unseen, cgroups;
     pid_t one;
 };
 
@@ -108,13 +109,14 @@ static int count_pid(pid_t pid, void *ctx)
         p->unseen++;
     else if (p->seen++ == 0 || pid != getpid())
         p->one = pid;
-    return p->seen + p->unseen > 1000;
+    return p->seen + p->unseen > 100;
 }
 
 static int visit(int dir, void *ctx)
 {
+    struct probe *p = ctx;
     st_wd_each_pid(dir, count_pid, ctx);
-    return 0;
+    return ++p->cgroups > PROBED_MAX || p->seen;
 }
 
 static bool capable(int cap)

@@ -15,6 +15,8 @@
 #define EFFECT_MS 1000 // after which a rung without effect has failed
 #define SETTLE_MS 2500 // for the judge to see what a rung that freed memory has done
 #define STEP_MS 50
+#define FRESH_MS 100    // memory of a process that is gone comes back a moment later
+#define CULPRIT_SHARE 8 // an eighth of the pinned memory: who holds less is not to blame
 
 static bool must_end(const struct st_wd_judged *j)
 {
@@ -125,6 +127,11 @@ static enum st_wd_did culprit(struct st_wd_incident *i, struct st_wd_act_env *en
         return ST_WD_DID_NOT;
     }
     st_quantity_human(st_wd_process_bytes(p), held);
+    if (st_wd_process_bytes(p) < j->verdict->n.pinned / CULPRIT_SHARE) {
+        snprintf(i->detail, sizeof i->detail, "no single process is to blame: the largest, %d (%s), holds %s", (int)p->pid,
+                 p->comm, held);
+        return ST_WD_DID_NOT;
+    }
     if (held_elsewhere(i, j)) {
         snprintf(i->detail, sizeof i->detail,
                  "what is watched holds %llu%% of the pinned memory: the rest is elsewhere under the same limit",
@@ -290,6 +297,8 @@ static uint64_t climb(struct st_wd_incident *i, struct st_wd_act_env *env, const
     while (next_rung(i, env->ladder, now_ms)) {
         i->before = j->verdict->n;
         i->rung_ms = now_ms;
+        i->effect_ms = 0;
+        i->freed = false;
         i->tries++;
         enum st_wd_did did = rungs[i->rung](i, env, j);
         if (did == ST_WD_DID_SKIP)
@@ -344,18 +353,29 @@ static int effect(struct st_wd_incident *i, struct st_wd_act_env *env, const str
 static uint64_t wait_for_effect(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j,
                                 uint64_t now_ms)
 {
-    int did = effect(i, env, j, now_ms);
+    int did = i->effect_ms ? 1 : effect(i, env, j, now_ms);
     if (did == 0)
         return now_ms + STEP_MS;
-    if (did > 0)
+    if (did > 0 && !i->effect_ms) {
+        i->effect_ms = now_ms;
         latency(i, env, now_ms);
+    }
+    if (did > 0 && j->sampled_ms < i->effect_ms + FRESH_MS)
+        return i->effect_ms + FRESH_MS;
     report(i, env, j, did > 0 ? ST_WD_OUTCOME_DONE : ST_WD_OUTCOME_FAILED, true);
     drop_pidfd(i);
-    // Nothing came back: the next one at once.
-    bool freed = j->verdict->n.pinned + i->before.limit / 10 <= i->before.pinned;
+    i->effect_ms = 0;
+    i->freed = j->verdict->n.pinned + i->before.limit / 10 <= i->before.pinned;
     i->phase = ST_WD_SETTLING;
-    i->next_ms = now_ms + (did < 0 || i->rung == ST_WD_RUNG_RELIEVE ? 0 : freed ? SETTLE_MS : EFFECT_MS);
+    // Nothing came back: the next one at once.
+    i->next_ms = now_ms + (did < 0 || i->rung == ST_WD_RUNG_RELIEVE ? 0 : i->freed ? SETTLE_MS : EFFECT_MS);
     return ST_MAX(i->next_ms, now_ms + STEP_MS);
+}
+
+// What was freed is still free: whatever the judge says of the seconds before, there is nobody to blame.
+static bool still_freed(const struct st_wd_incident *i, const struct st_wd_judged *j)
+{
+    return i->phase == ST_WD_SETTLING && i->freed && j->verdict->n.pinned + i->before.limit / 20 <= i->before.pinned;
 }
 
 uint64_t st_wd_incident_step(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j,
@@ -383,7 +403,11 @@ uint64_t st_wd_incident_step(struct st_wd_incident *i, struct st_wd_act_env *env
     }
     if (now_ms < i->next_ms)
         return i->next_ms;
-    if (!j->verdict->act && !proven)
+    if (still_freed(i, j) && over) {
+        finish(i);
+        return 0;
+    }
+    if ((!j->verdict->act && !proven) || still_freed(i, j))
         return now_ms + 4 * STEP_MS; // something forbids it just now
     return climb(i, env, j, now_ms);
 }

@@ -59,6 +59,8 @@ struct st_wd_incident {
     enum st_wd_phase phase;
     char id[ST_WD_ID];
     uint64_t began_ms, next_ms, rung_ms;
+    uint64_t effect_ms;          // when the last rung had its effect; 0: not yet. The next sample tells what it brought
+    bool freed;                  // it gave memory back
     enum st_wd_rung rung;    // the last one tried
     unsigned tries;          // of the culprit rung
     bool strong, certain;
@@ -89,6 +91,7 @@ struct st_wd_judged { // what the incident is about, now
     uint64_t owner_ino;
     int owner_dir; // borrowed; O_PATH will do
     const struct st_wd_verdict *verdict;
+    uint64_t sampled_ms; // when the sample was taken that it is from
     struct st_wd_judge *judge;
     struct st_sv text;
 };

@@ -68,12 +68,6 @@ static void rescan(struct st_wd_watch *w)
 
 // ---- making -------------------------------------------------------------------------------------
 
-static void *mapping(size_t n)
-{
-    void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return p == MAP_FAILED ? NULL : p;
-}
-
 static int add_source(struct st_wd_watch *w, int fd, enum st_wd_source source, uint32_t index)
 {
     struct epoll_event e = {.events = EPOLLIN, .data.u64 = st_wd_source_key(source, index, 0)};
@@ -117,13 +111,13 @@ static void raise_nofile(void)
 
 struct st_wd_watch *st_wd_watch_new(const struct st_wd_watch_options *opt, struct st_err *err)
 {
-    struct st_wd_watch *w = mapping(sizeof *w);
+    struct st_wd_watch *w = st_wd_map(sizeof *w);
     if (!w)
         return st_err_nomem(err), NULL;
     *w = (struct st_wd_watch){.opt = *opt, .epoll = -1, .timer = -1, .signals = -1, .aide_ms = st_wd_now_ms()};
-    w->bench = mapping(ST_WD_BENCHES * sizeof *w->bench);
-    w->processes = mapping(sizeof *w->processes);
-    w->record = mapping(ST_WD_EVIDENCE_MAX);
+    w->bench = st_wd_map(ST_WD_BENCHES * sizeof *w->bench);
+    w->processes = st_wd_map(sizeof *w->processes);
+    w->record = st_wd_map(ST_WD_EVIDENCE_MAX);
     for (size_t i = 0; i < ST_WD_SCRAPES; i++)
         w->scrape[i].fd = -1;
     w->discover.inotify = -1;
@@ -131,8 +125,6 @@ struct st_wd_watch *st_wd_watch_new(const struct st_wd_watch_options *opt, struc
         st_err_nomem(err);
         goto failed;
     }
-    for (size_t i = 0; i < ST_WD_BENCHES; i++)
-        w->bench[i].cell = ST_WD_NO_CELL;
     raise_nofile();
     if (st_wd_cells_init(&w->cells, err) || open_sources(w, err))
         goto failed;
@@ -167,7 +159,7 @@ void st_wd_watch_free(struct st_wd_watch *w)
     if (!w)
         return;
     for (size_t i = 0; w->bench && w->cells.at && i < ST_WD_BENCHES; i++)
-        if (w->bench[i].cell != ST_WD_NO_CELL)
+        if (w->bench[i].used)
             st_wd_forget(w, w->bench[i].cell);
     for (uint32_t i = 0; i < w->cells.high; i++)
         for (int k = 0; k < 2; k++)
@@ -216,7 +208,7 @@ static void reaped(struct st_wd_watch *w, pid_t pid, int status, uint64_t now_ms
     if (w->opt.hook && st_wd_hook_reaped(w->opt.hook, pid))
         return;
     for (size_t i = 0; i < ST_WD_BENCHES; i++)
-        if (w->bench[i].cell != ST_WD_NO_CELL && st_wd_incident_reaped(&w->bench[i].incident, pid, status))
+        if (w->bench[i].used && st_wd_incident_reaped(&w->bench[i].incident, pid, status))
             return;
 }
 
@@ -315,12 +307,12 @@ static uint64_t step(struct st_wd_watch *w)
     uint64_t next = 0, now_ms = st_wd_now_ms();
     for (size_t i = 0; i < ST_WD_BENCHES; i++) {
         struct st_wd_bench *b = &w->bench[i];
-        if (b->cell == ST_WD_NO_CELL || b->resting)
+        if (!b->used || b->resting)
             continue;
         bool incident = b->incident.phase != ST_WD_IDLE;
         if (now_ms >= b->sample_ms || (incident && now_ms >= b->incident_ms))
             st_wd_bench_step(w, b, now_ms);
-        if (b->cell == ST_WD_NO_CELL || b->resting)
+        if (!b->used || b->resting)
             continue;
         earlier(&next, b->sample_ms);
         if (b->incident.phase != ST_WD_IDLE)
@@ -373,7 +365,7 @@ int st_wd_watch_run(struct st_wd_watch *w, pid_t child, int *ret_status, struct 
     if (ret_status)
         *ret_status = w->child_status;
     for (size_t i = 0; i < ST_WD_BENCHES; i++)
-        if (w->bench[i].cell != ST_WD_NO_CELL)
+        if (w->bench[i].used)
             st_wd_incident_close(&w->bench[i].incident, &w->env); // undo what is held
     if (w->opt.metrics.file)
         st_wd_aide_send(w->opt.aide, ST_WD_AIDE_METRICS, ST_SV_NULL, st_wd_metrics_text(w));

@@ -108,7 +108,7 @@ static struct st_wd_bench *idlest(struct st_wd_watch *w)
         struct st_wd_bench *b = &w->bench[i];
         bool busy = b->incident.phase != ST_WD_IDLE || b->verdict.bucket > 0 || b->warned || !b->quiet_ms ||
                     now_ms < b->quiet_ms + QUIET_MS;
-        if (b->cell == ST_WD_NO_CELL || (!b->resting && busy))
+        if (!b->used || (!b->resting && busy))
             continue;
         if (!best || b->quiet_ms < best->quiet_ms)
             best = b;
@@ -124,13 +124,13 @@ static void clear(struct st_wd_watch *w, struct st_wd_bench *b)
     close_fd(&b->dir);
     close_fd(&b->owner_dir);
     w->cells.at[b->cell].bench = 0;
-    b->cell = ST_WD_NO_CELL;
+    b->used = false;
 }
 
 static struct st_wd_bench *take_bench(struct st_wd_watch *w)
 {
     for (size_t i = 0; i < ST_WD_BENCHES; i++)
-        if (w->bench[i].cell == ST_WD_NO_CELL)
+        if (!w->bench[i].used)
             return &w->bench[i];
     struct st_wd_bench *b = idlest(w);
     if (!b)
@@ -186,6 +186,7 @@ static bool open_bench(struct st_wd_watch *w, struct st_wd_bench *b, uint32_t ce
 {
     struct st_wd_cell *c = &w->cells.at[cell];
     b->cell = cell;
+    b->used = true;
     b->dir = b->owner_dir = -1;
     b->sampler = (struct st_wd_sampler)ST_WD_SAMPLER_INIT;
     b->domain = (struct st_wd_domain){.dir_fd = -1};
@@ -213,7 +214,6 @@ void st_wd_arm(struct st_wd_watch *w, uint32_t cell, uint64_t now_ms)
     b->warned = false;
     b->reported = ST_WD_BELOW;
     b->quiet_ms = 0;
-    b->samples = 0;
     b->sample_ms = b->incident_ms = now_ms;
     b->verdict = (struct st_wd_verdict){.state = ST_WD_BELOW};
     st_wd_series_clear(&b->series);

@@ -5,7 +5,8 @@
 #include "watchdog/watch.h"
 
 struct st_wd_bench { // an armed cgroup
-    uint32_t cell;   // ST_WD_NO_CELL: free
+    bool used;       // false: free, and never touched
+    uint32_t cell;
     bool resting;    // its cell is at rest: only the files are kept open (ST_WD_C_NAMED)
     bool warned;     // this state has been reported
     enum st_wd_state reported;
@@ -15,7 +16,7 @@ struct st_wd_bench { // an armed cgroup
     uint64_t incident_ms; // when the incident has to be looked at; meaningful while there is one
     uint64_t owner_ms;    // when the owner was last looked for
     uint64_t quiet_ms;    // since when the judge has had no evidence
-    uint64_t samples;     // since armed
+    uint64_t sampled_ms;  // when the last one was taken
     struct st_wd_domain domain;
     struct st_wd_sampler sampler;
     struct st_wd_series series;

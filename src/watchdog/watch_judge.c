@@ -31,7 +31,7 @@ static bool metric_row(void *ctx, size_t i, struct st_wd_metric_row *ret)
     struct st_wd_watch *w = ctx;
     for (size_t k = 0; k < ST_WD_BENCHES; k++) {
         struct st_wd_bench *b = &w->bench[k];
-        if (b->cell == ST_WD_NO_CELL || b->resting || !b->series.n || b->verdict.state == ST_WD_BELOW || i-- > 0)
+        if (!b->used || b->resting || !b->series.n || b->verdict.state == ST_WD_BELOW || i-- > 0)
             continue;
         *ret = (struct st_wd_metric_row){.path = st_wd_cell_path(st_wd_cell_of(w, b)),
                                          .verdict = &b->verdict,
@@ -132,6 +132,7 @@ static void about_open(struct st_wd_watch *w, struct st_wd_bench *b, struct abou
                                       .owner_ino = own->owner_ino,
                                       .owner_dir = b->owner_dir,
                                       .verdict = &b->verdict,
+                                      .sampled_ms = b->sampled_ms,
                                       .judge = &own->judge,
                                       .text = st_sv_of(a->text)};
 }
@@ -149,7 +150,7 @@ static bool not_now(struct st_wd_watch *w, struct st_wd_bench *b, uint64_t now_m
     struct st_wd_cell *own = st_wd_cell_of(w, b);
     for (size_t k = 0; k < ST_WD_BENCHES; k++) {
         struct st_wd_bench *o = &w->bench[k];
-        if (o != b && o->cell != ST_WD_NO_CELL && o->incident.phase != ST_WD_IDLE &&
+        if (o != b && o->used && o->incident.phase != ST_WD_IDLE &&
             w->cells.at[o->cell].owner_ino == own->owner_ino)
             return true;
     }
@@ -241,7 +242,9 @@ static void follow(struct st_wd_watch *w, struct st_wd_bench *b, uint64_t now_ms
 void st_wd_bench_step(struct st_wd_watch *w, struct st_wd_bench *b, uint64_t now_ms)
 {
     struct st_wd_sample s;
-    bool due = now_ms >= b->sample_ms, polled = st_wd_cell_of(w, b)->flags & ST_WD_C_POLLED;
+    // After a rung had its effect, what it brought is wanted at once.
+    bool fresh = b->incident.effect_ms && now_ms >= b->incident_ms;
+    bool due = now_ms >= b->sample_ms || fresh, polled = st_wd_cell_of(w, b)->flags & ST_WD_C_POLLED;
     if (due) {
         bool look = now_ms >= b->owner_ms + OWNER_MS && b->verdict.bucket <= 0 && b->incident.phase == ST_WD_IDLE;
         if ((look && !st_wd_owner_look(w, b, now_ms)) || st_wd_sampler_read(&b->sampler, &s)) {
@@ -249,7 +252,7 @@ void st_wd_bench_step(struct st_wd_watch *w, struct st_wd_bench *b, uint64_t now
             return;
         }
         st_wd_series_push(&b->series, &s);
-        b->samples++;
+        b->sampled_ms = now_ms;
         if (b->trace[0] && w->opt.traces) {
             char row[2048];
             struct st_wd_text t;

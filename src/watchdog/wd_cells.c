@@ -1,21 +1,16 @@
 #include "watchdog/wd_cells.h"
 
 #include "base/map.h"
+#include "watchdog/wd_files.h"
 
 #include <sys/mman.h>
-
-static void *table(size_t n, size_t size)
-{
-    void *p = mmap(NULL, n * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return p == MAP_FAILED ? NULL : p;
-}
 
 int st_wd_cells_init(struct st_wd_cells *c, struct st_err *err)
 {
     *c = (struct st_wd_cells){.free = ST_WD_NO_CELL};
-    c->at = table(ST_WD_CELLS_MAX, sizeof *c->at);
-    c->wd = table(ST_WD_CELLS_MAX, sizeof *c->wd);
-    c->hash = table(ST_WD_CELLS_MAX, sizeof *c->hash);
+    c->at = st_wd_map(ST_WD_CELLS_MAX * sizeof *c->at);
+    c->wd = st_wd_map(ST_WD_CELLS_MAX * sizeof *c->wd);
+    c->hash = st_wd_map(ST_WD_CELLS_MAX * sizeof *c->hash);
     if (c->at && c->wd && c->hash)
         return 0;
     st_wd_cells_release(c);

@@ -169,7 +169,7 @@ static int verdict(const struct job *j, const struct st_wd_metrics *m, int statu
     char max[ST_QUANTITY_TEXT];
     if (!kernel && !ours)
         return own;
-    st_quantity_text(j->o->max, max);
+    st_quantity_human(j->o->max, max);
     if (own == 0) {
         st_wd_aide_say(aide, "%s ended well, but %s in it was killed for memory (limit %s)", j->command[0],
                        kernel + ours == 1 ? "one process" : "more than one process", max);

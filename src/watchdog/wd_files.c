@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -54,6 +55,15 @@ bool st_wd_key_number(struct st_sv text, struct st_sv key, uint64_t *ret)
         if (st_sv_word(&line, &word) && st_sv_eq(word, key))
             return st_sv_word(&line, &word) && st_sv_u64(word, 10, ret);
     return false;
+}
+
+void *st_wd_map(size_t n)
+{
+    void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    madvise(p, n, MADV_NOHUGEPAGE); // one touched byte would cost 2 MiB
+    return p;
 }
 
 uint64_t st_wd_now_ms(void)

@@ -21,6 +21,9 @@ bool st_wd_number_at(int dir, const char *name, uint64_t *ret);
 // The number behind `key ` at the start of a line.
 bool st_wd_key_number(struct st_sv text, struct st_sv key, uint64_t *ret);
 
+// A zeroed mapping of which only the pages that are touched cost memory, and no more than these. NULL on failure.
+void *st_wd_map(size_t n);
+
 uint64_t st_wd_now_ms(void);  // CLOCK_BOOTTIME
 uint64_t st_wd_ino(int dir); // 0: cannot be told
 

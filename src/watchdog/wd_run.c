@@ -125,10 +125,26 @@ static int open_files(struct run *r, struct st_err *err)
     return 0;
 }
 
-// Each --cgroup must be there; the abilities are those of the first one, else of the root.
+// A cgroup to try the abilities on: the root has no memory files. The root itself when it is empty.
+static int any_cgroup(const struct st_wd_root *root)
+{
+    struct st_wd_listing l;
+    ST_AUTO_CLOSE int dir = openat(root->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return -1;
+    st_wd_listing_init(&l, dir);
+    for (const char *name; (name = st_wd_listing_next(&l, true));) {
+        ST_AUTO_CLOSE int one = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        if (one >= 0 && faccessat(one, "memory.events", F_OK, 0) == 0)
+            return st_take_fd(&one);
+    }
+    return st_take_fd(&dir);
+}
+
+// Each --cgroup must be there; the abilities are those of the first one, else of any.
 static int look(struct run *r, struct st_err *err)
 {
-    ST_AUTO_CLOSE int dir = openat(r->root.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ST_AUTO_CLOSE int dir = any_cgroup(&r->root);
     for (size_t i = 0; i < r->watch.n_patterns && r->patterns[i].exact; i++) {
         struct st_wd_domain d = {.dir_fd = -1};
         if (st_wd_domain_open(&d, &r->root, st_sv_of(r->patterns[i].text), err))

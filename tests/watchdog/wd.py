@@ -1,0 +1,379 @@
+#!/usr/bin/env python3
+"""stella-watchdog from outside: wd.py TEST STELLA_WATCHDOG, TAP on standard output.
+
+usage   bad input: exit codes and the one line
+tree    a cgroup tree made of plain files: a hang that ends, a healthy cache that does not, trees with everything missing
+idle    no system call while nothing happens (needs strace)
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SCHEMA = os.path.join(HERE, "../../docs/schema/stella-watchdog-1.schema.json")
+WATCHDOG = ""
+count = failed = 0
+
+
+def ok(condition, what, more=""):
+    global count, failed
+    count += 1
+    print(f"{'ok' if condition else 'not ok'} {count} - {what}", flush=True)
+    if not condition:
+        failed += 1
+        for line in str(more).splitlines()[-25:]:
+            print("# " + line)
+
+
+def skip(what, why):
+    global count
+    count += 1
+    print(f"ok {count} - {what} # SKIP {why}", flush=True)
+
+
+def run(*args, **kw):
+    return subprocess.run([WATCHDOG, *args], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, **kw)
+
+
+# ---- usage ---------------------------------------------------------------------------------------
+
+USAGE = [  # arguments, exit code, what the line must hold
+    ([], 2, "no command given"),
+    (["rum"], 2, "did you mean run?"),
+    (["run"], 2, "Give --cgroup PATH or --match PATTERN"),
+    (["run", "--match"], 2, "--match needs a value"),
+    (["run", "--mach", "x"], 2, "did you mean --match?"),
+    (["run", "--match", ""], 2, "matches nothing"),
+    (["run", "--match", "a/../b"], 2, "must not hold '..'"),
+    (["run", "--match", "a/[b"], 2, "'[' without ']'"),
+    (["run", "--match", "a**/b"], 2, "did you mean '*'?"),
+    (["run", "--match", "x", "--act", "culprt"], 2, "did you mean culprit?"),
+    (["run", "--match", "x", "--act", "tree,+reliev"], 2, "did you mean relieve?"),
+    (["run", "--match", "x", "--require", "inotfy"], 2, "did you mean inotify?"),
+    (["run", "--match", "x", "--require", "x"], 2, "one of events, trigger"),
+    (["run", "--match", "x", "--protect", "a,,b"], 2, "empty name in --protect"),
+    (["run", "--match", "x", "--relief", "freze"], 2, "did you mean freeze?"),
+    (["run", "--match", "x", "--hook", "/no/such/hook"], 2, "cannot be run: No such file"),
+    (["run", "--match", "x", "--metrics", "localhost:1"], 2, "is no address"),
+    (["run", "--match", "x", "--mount", "/no/such"], 4, "there is no such directory"),
+    (["run", "--match", "x", "--mount", "EMPTY", "--evidence", "/no/such/file"], 1, "--evidence /no/such/file: No such file"),
+    (["run", "--match", "x", "--mount", "EMPTY", "--record", "/no/such"], 1, "--record /no/such: No such file"),
+    (["run", "--cgroup", "no-such-cgroup", "--mount", "EMPTY"], 4, "there is no cgroup no-such-cgroup"),
+    (["judge"], 2, "which cgroup?"),
+    (["judge", "a", "b"], 2, "unexpected argument 'b'"),
+    (["judge", "x", "--seconds", "0"], 2, "invalid number '0' for --seconds"),
+    (["judge", "x", "--format", "jsn"], 2, "did you mean json?"),
+    (["judge", "no-such", "--mount", "EMPTY"], 4, "there is no cgroup no-such"),
+    (["replay"], 2, "which trace or evidence file?"),
+    (["replay", "/no/such"], 1, "No such file"),
+    (["exec", "--", "true"], 2, "exec needs --memory-max"),
+    (["exec", "-m", "64M"], 2, "which command?"),
+    (["exec", "-m", "64Q", "--", "true"], 2, "--memory-max"),
+    (["exec", "-m", "1K", "--", "true"], 2, "--memory-max"),
+]
+
+
+def test_usage():
+    empty = tempfile.mkdtemp(prefix="wd-usage-")
+    for args, code, text in USAGE:
+        r = run(*[empty if a == "EMPTY" else a for a in args])
+        lines = r.stderr.splitlines()
+        ok(r.returncode == code and len(lines) == 1 and lines[0].startswith("stella-watchdog: ") and text in lines[0]
+           and not r.stdout, f"{' '.join(args) or 'nothing'}: exit {code}", f"exit {r.returncode}\n{r.stderr}{r.stdout}")
+    os.rmdir(empty)
+    for verb in ["", "run", "judge", "replay", "exec"]:
+        r = run(*verb.split(), "--help")
+        wide = [x for x in r.stdout.splitlines() if len(x) > 80 and not x.startswith("      stella-watchdog")]
+        ok(r.returncode == 0 and "Usage: stella-watchdog" in r.stdout and not wide, f"{verb} --help", "\n".join(wide) or r.stderr)
+    r = run("run", "--match", "x", "--help", "--no-such")
+    ok(r.returncode == 0, "--help works on a broken line")
+
+
+# ---- a tree of plain files -----------------------------------------------------------------------
+
+MIB = 1 << 20
+PRESSURE = "some avg10=0.00 avg60=0.00 avg300=0.00 total={}\nfull avg10=0.00 avg60=0.00 avg300=0.00 total={}\n"
+
+
+class Cgroup:
+    """A directory that looks like a cgroup; step() lets time go by in it."""
+
+    def __init__(self, root, path, limit=512):
+        self.dir = os.path.join(root, path)
+        os.makedirs(self.dir)
+        self.limit = limit * MIB
+        self.n = dict(pgmajfault=0, refault=0, max=0, some=0, full=0, io=0, user=0, system=0, scan=0, steal=0)
+        self.write("cgroup.procs", "")
+        self.write("cgroup.controllers", "memory")
+        self.write("cgroup.events", "populated 1\nfrozen 0\n")
+        self.write("cgroup.kill", "")
+        self.step(0, pinned=0.1, cache=0.1)
+
+    def write(self, name, text):
+        with open(os.path.join(self.dir, name), "w") as f:
+            f.write(text)
+
+    def read(self, name):
+        with open(os.path.join(self.dir, name)) as f:
+            return f.read()
+
+    def step(self, dt, pinned, cache, **rates):  # rates per second; times as shares
+        n = self.n
+        for k, v in rates.items():
+            n[k] += v * dt * (1e6 if k in ("some", "full", "io", "user", "system") else 1)
+        anon, file = int(self.limit * pinned), int(self.limit * cache)
+        i = {k: int(v) for k, v in n.items()}
+        self.write("memory.max", f"{self.limit}\n")
+        self.write("memory.high", "max\n")
+        self.write("memory.swap.current", "0\n")
+        self.write("memory.swap.max", "0\n")
+        for f in ("memory.events", "memory.events.local"):
+            self.write(f, f"low 0\nhigh 0\nmax {i['max']}\noom 0\noom_kill 0\n")
+        self.write("memory.pressure", PRESSURE.format(i["some"], i["full"]))
+        self.write("io.pressure", PRESSURE.format(i["io"], i["io"]))
+        self.write("cpu.stat", f"usage_usec {i['user'] + i['system']}\nuser_usec {i['user']}\nsystem_usec {i['system']}\n")
+        self.write("pids.current", "1\n")
+        self.write("memory.stat", f"anon {anon}\nfile {file}\nkernel 0\nshmem 0\nfile_mapped {file}\ninactive_anon 0\n"
+                   f"active_anon {anon}\ninactive_file {file // 2}\nactive_file {file - file // 2}\nunevictable 0\n"
+                   f"slab_reclaimable 0\nslab_unreclaimable 0\nworkingset_refault_anon 0\nworkingset_refault_file {i['refault']}\n"
+                   f"workingset_activate_file 0\nworkingset_restore_file 0\npgscan {i['scan']}\npgsteal {i['steal']}\n"
+                   f"pgfault {i['pgmajfault'] * 2}\npgmajfault {i['pgmajfault']}\npswpin 0\npswpout 0\n")
+        self.write("memory.current", f"{anon + file}\n")
+
+
+HANG = dict(pinned=0.96, cache=0.03, pgmajfault=400, refault=12000, max=250, some=0.6, full=0.5, io=0.3, user=0.02, system=0.9,
+            scan=16000, steal=12500)
+CACHE = dict(pinned=0.03, cache=0.96, pgmajfault=0, refault=9000, max=400, some=0.12, full=0.1, io=0.3, user=0.3, system=0.6,
+             scan=24000, steal=24000)
+REST = dict(pinned=0.2, cache=0.3)
+
+
+def hog(name="hog"):  # 30 MiB of its own
+    p = subprocess.Popen([sys.executable, "-c", f"open('/proc/self/comm','w').write({name!r}); b=b'x'*(30<<20); print(1, flush=True)\n"
+                          "import time; time.sleep(100)"], stdout=subprocess.PIPE)
+    p.stdout.readline()
+    return p
+
+
+class Watch:
+    def __init__(self, root, *args):
+        self.evidence = os.path.join(root, "evidence.jsonl")
+        self.log = open(os.path.join(root, "log"), "w+")
+        self.p = subprocess.Popen([WATCHDOG, "run", "--mount", root, "--evidence", self.evidence, *args], stdin=subprocess.DEVNULL,
+                                  stderr=self.log)
+
+    def end(self):
+        self.p.send_signal(signal.SIGTERM)
+        self.p.wait(10)
+        self.log.seek(0)
+        with open(self.evidence) as f:
+            return [json.loads(x) for x in f], self.log.read()
+
+
+def let_go_by(groups, seconds, until=lambda: False):
+    start = last = time.monotonic()
+    while time.monotonic() < start + seconds and not until():
+        time.sleep(0.1)
+        now = time.monotonic()
+        for g, how in groups:
+            g.step(now - last, **how)
+        last = now
+    return time.monotonic() - start
+
+
+def valid(records):
+    try:
+        import jsonschema
+    except ImportError:
+        skip("records are as the schema says", "no jsonschema")
+        return
+    with open(SCHEMA) as f:
+        checker = jsonschema.Draft7Validator(json.load(f))
+    errors = [e.message for r in records for e in checker.iter_errors(r)]
+    ok(records and not errors, f"{len(records)} records are as the schema says", "\n".join(errors))
+
+
+def test_tree():
+    root = tempfile.mkdtemp(prefix="wd-tree-")
+    try:
+        hang_ends(root)
+        dry_run(root)
+        broken(root)
+        scrape(root)
+    finally:
+        shutil.rmtree(root)
+
+
+def hang_ends(root):
+    sick, well = Cgroup(root, "ci/sick"), Cgroup(root, "ci/well")
+    culprit, small, agent = hog(), hog(") Z 1 ("), hog("Runner.Worker")
+    sick.write("cgroup.procs", f"{culprit.pid}\n{agent.pid}\n")
+    well.write("cgroup.procs", f"{small.pid}\n")
+    w = Watch(root, "--match", "ci/*")
+    let_go_by([(sick, REST), (well, REST)], 3)
+    took = let_go_by([(sick, HANG), (well, CACHE)], 30, lambda: culprit.poll() is not None)
+    ok(culprit.poll() == -signal.SIGKILL, "the culprit of the hang is killed", took)
+    let_go_by([(sick, REST), (well, CACHE)], 6)
+    ok(small.poll() is None and agent.poll() is None, "nobody else is: neither the agent nor the cgroup full of cache")
+    ok(sick.read("cgroup.kill") == "", "no further rung once it is well")
+    records, log = w.end()
+    kinds = [(r["kind"], r["cgroup"]["path"], (r["action"] or {}).get("rung"), (r["action"] or {}).get("outcome")) for r in records]
+    ok(("action", "ci/sick", "culprit", "done") in kinds and all(k[1] == "ci/sick" for k in kinds), f"evidence: {kinds}", log)
+    act = [r for r in records if r["kind"] == "action"]
+    ok(act and act[0]["culprit"]["pid"] == culprit.pid and act[0]["before"]["pinned_share"] > 0.9 and act[0]["after"]
+       and act[0]["verdict"]["state"] == "thrash" and len({r["id"] for r in records}) == 1,
+       "evidence: who, before and after, one id", json.dumps(act)[:3000])
+    ok("/ci/sick: culprit: done: SIGKILL to" in log, "log: one line says what was done", log)
+    valid(records)
+    r = run("replay", "--format", "json", w.evidence)
+    ok(r.returncode == 0 and '"thrash"' in r.stdout, "replay reads the evidence", r.stderr)
+    for p in (small, agent):
+        p.kill()
+        p.wait()
+
+
+def dry_run(root):
+    g = Cgroup(root, "dry")
+    p = hog()
+    g.write("cgroup.procs", f"{p.pid}\n")
+    hook = os.path.join(root, "hook")
+    with open(hook, "w") as f:
+        f.write(f"#!/bin/sh\ncat >>{root}/hook.out\n")
+    os.chmod(hook, 0o755)
+    os.unlink(os.path.join(root, "evidence.jsonl"))
+    w = Watch(root, "--cgroup", "/dry", "--dry-run", "--hook", hook, "--metrics", os.path.join(root, "m.prom"), "--record", root)
+    let_go_by([(g, REST)], 2)
+    let_go_by([(g, HANG)], 14)
+    time.sleep(0.5)
+    records, log = w.end()
+    acts = [r["action"] for r in records if r["kind"] == "action"]
+    ok(p.poll() is None and g.read("cgroup.kill") == "", "dry run: nobody is killed")
+    ok([a["outcome"] for a in acts] == ["dry-run"] and acts[0]["rung"] == "culprit" and str(p.pid) in acts[0]["detail"],
+       "dry run: the record says what would be done, once", f"{acts}\n{log}")
+    valid(records)
+    with open(os.path.join(root, "hook.out")) as f:
+        ok([json.loads(x)["kind"] for x in f] == [r["kind"] for r in records], "the hook gets every record")
+    with open(os.path.join(root, "m.prom")) as f:
+        ok('stella_watchdog_actions_total{rung="culprit",outcome="dry-run"} 1\n' in f.read(), "the metrics file counts it")
+    traces = [x for x in os.listdir(root) if x.startswith("dry-") and x.endswith(".trace")]
+    r = run("replay", os.path.join(root, traces[0])) if traces else None
+    ok(r and r.returncode == 0 and "thrash" in r.stdout, "the recorded trace replays", traces)
+    p.kill()
+    p.wait()
+
+
+def broken(root):
+    """Everything that may be missing or change under the watchdog: it must neither end nor kill."""
+    p = hog()
+    groups = {name: Cgroup(root, "odd/" + name) for name in ("nostat", "nopressure", "garbage", "vanish", "noprocs", "huge")}
+    for g in groups.values():
+        g.write("cgroup.procs", f"{p.pid}\n")
+    os.unlink(os.path.join(groups["nostat"].dir, "memory.stat"))
+    os.unlink(os.path.join(groups["nopressure"].dir, "memory.pressure"))
+    os.unlink(os.path.join(groups["noprocs"].dir, "cgroup.procs"))
+    for f in ("memory.stat", "memory.events", "cpu.stat", "memory.pressure", "memory.max"):
+        groups["garbage"].write(f, "\0\xff max 99999999999999999999999\nsome total=-1\n\n\n")
+    groups["huge"].write("memory.events", "max 18446744073709551615\noom_kill 18446744073709551616\n" + "x 1\n" * 100000)
+    os.makedirs(os.path.join(root, "odd", "a" * 200, "b" * 200, "c" * 200))
+    os.unlink(os.path.join(root, "evidence.jsonl"))
+    w = Watch(root, "--match", "odd/**")
+    time.sleep(3)
+    shutil.rmtree(groups["vanish"].dir)
+    time.sleep(1)
+    Cgroup(root, "odd/vanish").write("cgroup.procs", f"{p.pid}\n")
+    time.sleep(3)
+    ok(w.p.poll() is None and p.poll() is None, "odd trees: it goes on, and kills nobody")
+    records, log = w.end()
+    ok(w.p.returncode == 0, "odd trees: ends well", log)
+    ok("without events" in log, "odd trees: says that there are no events", log)
+    r = run("judge", "--mount", root, "--seconds", "1", "odd/garbage")
+    ok(r.returncode in (0, 1, 2), "judge on garbage", r.stdout + r.stderr)
+    r = run("judge", "--mount", root, "--seconds", "1", "odd/nopressure")
+    ok(r.returncode == 0 and "WHO HOLDS IT" in r.stdout and "WHAT TO DO" in r.stdout and len(r.stdout.splitlines()) <= 24,
+       "judge fits one screen", r.stdout + r.stderr)
+    r = run("run", "--mount", root, "--match", "odd/**", "--require", "events")
+    ok(r.returncode == 1 and "--require events" in r.stderr, "--require makes a lost ability an error", r.stderr)
+    p.kill()
+    p.wait()
+
+
+def scrape(root):
+    path = os.path.join(root, "sock")
+    os.unlink(os.path.join(root, "evidence.jsonl"))
+    w = Watch(root, "--match", "odd/**", "--metrics", "unix:" + path)
+    for _ in range(100):
+        if os.path.exists(path):
+            break
+        time.sleep(0.05)
+    got = b""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(path)
+        s.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        s.settimeout(5)
+        while chunk := s.recv(65536):
+            got += chunk
+    ok(got.startswith(b"HTTP/1.1 200 OK\r\n") and b"\nstella_watchdog_wakeups_total " in got, "metrics over a unix socket", got[:500])
+    promtool = shutil.which("promtool")
+    if promtool:
+        r = subprocess.run([promtool, "check", "metrics"], input=got.split(b"\r\n\r\n", 1)[1], capture_output=True)
+        ok(r.returncode == 0, "promtool likes them", r.stdout + r.stderr)
+    else:
+        skip("promtool likes them", "no promtool")
+    idle = [socket.socket(socket.AF_UNIX) for _ in range(6)]  # more than there are places, and none says a word
+    for s in idle:
+        s.connect(path)
+    time.sleep(0.3)
+    ok(w.p.poll() is None, "silent scrapers do not hold it up")
+    for s in idle:
+        s.close()
+    w.end()
+
+
+# ---- idle ----------------------------------------------------------------------------------------
+
+
+def test_idle():
+    strace = shutil.which("strace")
+    if not strace:
+        skip("idle: no system call", "no strace")
+        return
+    seconds = 60 if os.environ.get("ST_FULL") else 6
+    root = tempfile.mkdtemp(prefix="wd-idle-")
+    os.mkdir(os.path.join(root, "pods"))
+    w = subprocess.Popen([WATCHDOG, "run", "--mount", root, "--match", "pods/*", "--metrics", os.path.join(root, "m.prom")],
+                         stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(3)
+    trace = os.path.join(root, "trace")
+    s = subprocess.Popen([strace, "-f", "-o", trace, "-p", str(w.pid)], stderr=subprocess.DEVNULL)
+    time.sleep(1)
+    before = open(trace).read() if os.path.exists(trace) else None
+    time.sleep(seconds)
+    after = open(trace).read() if os.path.exists(trace) else None
+    attached = s.poll() is None and before is not None
+    s.send_signal(signal.SIGINT)
+    s.wait(10)
+    with open(f"/proc/{w.pid}/smaps_rollup") as f:
+        private = sum(int(x.split()[1]) for x in f if x.startswith("Private_"))
+    if attached:
+        ok(before == after, f"idle: no system call in {seconds} s", after)
+    else:
+        skip("idle: no system call", "strace may not attach here")
+    if b"musl" in open(WATCHDOG, "rb").read() and "build-asan" not in WATCHDOG:
+        ok(private <= 1024, f"private memory: {private} KiB of at most 1024")
+    w.terminate()
+    w.wait(10)
+    shutil.rmtree(root)
+
+
+if __name__ == "__main__":
+    WATCHDOG = os.path.abspath(sys.argv[2])
+    {"usage": test_usage, "tree": test_tree, "idle": test_idle}[sys.argv[1]]()
+    print(f"1..{count}")
+    sys.exit(failed != 0)
