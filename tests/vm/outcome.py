@@ -161,7 +161,7 @@ def rows(directory, case, cell, build, host_load, date):
                     "from_limit_s": fmt(end - limit if end and limit else None),
                     "from_onset_s": fmt(end - b["onset"] if end and b["onset"] is not None else None)}
     if case["kind"] == "leave":
-        row["verdict"] = "false-kill" if ended_by == "stella" else "ok" if b["finished"] in ("yes", "-") and not b["died"] else "died"
+        row["verdict"] = "false-kill" if ended_by == "stella" else "died" if b["died"] or re.search(r"[1-9]", b["finished"]) else "late" if "late" in b["finished"] else "ok"
         if limit is None:
             row["verdict"] += ",no-limit"
     elif limit is None:
