@@ -277,6 +277,7 @@ int harness_run(struct harness *h, const struct st_cataloger *c, struct st_sv pa
         rc = parse_spans(h, c, path, bytes.len, spans, n, err);
         if (rc != ST_PARSE_AGAIN)
             return rc;
+        h->again = true;
     }
     int rc = parse_spans(h, c, path, bytes.len, all, bytes.len > 0, err);
     MUST(rc != ST_PARSE_AGAIN); // it had everything

@@ -14,6 +14,7 @@ struct harness {
     unsigned long emits;     // calls so far, zeroed by harness_run
     bool refused;            // an emit function has refused: no further call may come
     bool whole;              // give a ST_NEED_SPARSE cataloger the whole file at once
+    bool again;              // set when a cataloger asked for the whole file after its plan
 };
 
 // Parse `bytes` as the file `path` (normalised as in a tar). 0 or -1 as the cataloger said; a ST_NEED_SPARSE cataloger

@@ -13,11 +13,14 @@ __attribute__((format(printf, 5, 6), unused)) static int tap_ok_(int ok, const c
                                                                  const char *fmt, ...)
 {
     __builtin_va_list ap;
-    printf("%s %d - ", ok ? "ok" : "not ok", ++tap_count_);
+    char what[1024];
     __builtin_va_start(ap, fmt);
-    vprintf(fmt, ap);
+    vsnprintf(what, sizeof what, fmt, ap);
     __builtin_va_end(ap);
-    printf("\n");
+    for (char *p = what; *p; p++) // text under test may hold anything; a test is one line
+        if ((unsigned char)*p < 0x20)
+            *p = '?';
+    printf("%s %d - %s\n", ok ? "ok" : "not ok", ++tap_count_, what);
     if (!ok) {
         tap_failed_++;
         printf("# %s:%d: %s\n", file, line, cond);

@@ -9,6 +9,7 @@
 
 #include "base/ckd.h"
 
+#include <endian.h>
 #include <inttypes.h>
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -55,6 +56,21 @@ static bool base256(const unsigned char *p, size_t n, uint64_t *ret)
     return true;
 }
 
+// How many of the eight bytes are octal digits from the first on, and the number that these make.
+static unsigned octal_digits(const char *p, uint64_t *ret)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    v = le64toh(v) ^ 0x3030303030303030ull; // a digit is 0 to 7 now
+    uint64_t other = v & 0xf8f8f8f8f8f8f8f8ull;
+    unsigned n = other ? (unsigned)__builtin_ctzll(other) / 8 : 8;
+    v = n ? v << (64 - 8 * n) : 0; // zeros in front
+    v = (v * (1 + (8ull << 8)) >> 8) & 0x00ff00ff00ff00ffull;
+    v = (v * (1 + (64ull << 16)) >> 16) & 0x0000ffff0000ffffull;
+    *ret = v * (1 + (4096ull << 32)) >> 32;
+    return n;
+}
+
 bool tar_number(const char *field, size_t n, uint64_t *ret)
 {
     const char *p = field, *end = field + n;
@@ -63,6 +79,8 @@ bool tar_number(const char *field, size_t n, uint64_t *ret)
     while (p < end && (*p == ' ' || *p == '\0'))
         p++;
     uint64_t v = 0;
+    if (end - p >= 8)
+        p += octal_digits(p, &v); // fields of 8 and 12 bytes: all there is, or all but four
     for (; p < end && *p >= '0' && *p <= '7'; p++)
         v = v << 3 | (uint64_t)(*p - '0'); // 12 digits at the most
     *ret = v;

@@ -37,6 +37,8 @@ void tar_pax_clear(struct tar_pax *pax)
 static int set_text(struct st_tar *t, struct tar_pax *pax, int at, struct st_sv value, struct st_err *err)
 {
     size_t nul = st_sv_find(value, '\0');
+    if (t->runtime && nul != ST_SV_NPOS) // runtimes refuse the layer; GNU tar ends the name there
+        return tar_corrupt(t, "NUL in the text of an extended header record", err);
     value = st_sv_sub(value, 0, nul);
     pax->has_text[at] = value.len ? PAX_SET : PAX_EMPTY;
     st_buf_clear(&pax->text[at]);
@@ -50,7 +52,7 @@ static int add_map(struct st_tar *t, struct st_sv value, struct st_err *err)
     struct st_sv offset, length;
     uint64_t o, n;
     tar_sparse_clear(t); // of two maps the last one counts, as of any two records
-    t->has_map = true;
+    t->has_map = value.len != 0; // an empty value takes a record back, as of any other
     while (st_sv_split(&value, ',', &offset)) {
         if (!st_sv_split(&value, ',', &length) || !st_sv_u64(offset, 10, &o) || !st_sv_u64(length, 10, &n))
             return tar_corrupt(t, "bad GNU.sparse.map", err);

@@ -1,6 +1,7 @@
 #include "base/json.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 // What may come next.
 enum state { VALUE, FIRST_KEY, KEY, COLON, COMMA, FIRST_ELEMENT, DONE };
@@ -441,6 +442,35 @@ void st_json_i64(struct st_json_out *w, int64_t value)
 {
     before(w);
     st_out_fmt(w->out, "%lld", (long long)value);
+}
+
+void st_json_fixed(struct st_json_out *w, double value, unsigned decimals)
+{
+    char text[64];
+    uint64_t scale = 1;
+    if (!(value > -1e9 && value < 1e9)) // the fraction is lost in them; NaN too
+        decimals = 0;
+    if (!(value > -1e18 && value < 1e18)) {
+        st_json_null(w);
+        return;
+    }
+    for (unsigned i = 0; i < decimals && i < 9; i++)
+        scale *= 10;
+    uint64_t n = (uint64_t)((value < 0 ? -value : value) * (double)scale + 0.5);
+    int len = snprintf(text, sizeof text, "%s%llu", value < 0 && n ? "-" : "", (unsigned long long)(n / scale));
+    if (n % scale) {
+        len += snprintf(text + len, sizeof text - (size_t)len, ".%0*llu", (int)decimals,
+                        (unsigned long long)(n % scale));
+        while (text[len - 1] == '0')
+            len--;
+    }
+    before(w);
+    st_out_write(w->out, st_sv_mem(text, (size_t)len));
+}
+
+void st_json_raw(struct st_json_out *w)
+{
+    before(w);
 }
 
 void st_json_bool(struct st_json_out *w, bool value)

@@ -78,6 +78,11 @@ void st_json_key_sv(struct st_json_out *w, struct st_sv key);
 void st_json_str(struct st_json_out *w, struct st_sv value);
 void st_json_u64(struct st_json_out *w, uint64_t value);
 void st_json_i64(struct st_json_out *w, int64_t value);
+// At most 9 decimals, no trailing zeros, without floating point of printf (glibc may allocate for it). What is no
+// number is null.
+void st_json_fixed(struct st_json_out *w, double value, unsigned decimals);
+// Room for one value that the caller writes to the same st_out itself.
+void st_json_raw(struct st_json_out *w);
 void st_json_bool(struct st_json_out *w, bool value);
 void st_json_null(struct st_json_out *w);
 // key + string, the commonest pair

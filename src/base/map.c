@@ -34,9 +34,14 @@ uint64_t st_hash(struct st_sv text)
         sip_round(&s);
         s.v0 ^= m;
     }
-    uint64_t b = (uint64_t)text.len << 56;
-    for (size_t i = 0; i < left; i++)
+    uint64_t b = 0;
+    if (left && text.len >= 8) { // the last word of the text, less what was taken already
+        memcpy(&b, p + left - 8, 8);
+        b >>= 64 - 8 * left;
+    }
+    for (size_t i = 0; i < left && text.len < 8; i++)
         b |= (uint64_t)(unsigned char)p[i] << (8 * i);
+    b |= (uint64_t)text.len << 56;
     s.v3 ^= b;
     sip_round(&s);
     s.v0 ^= b;

@@ -18,7 +18,9 @@ enum key_kind { KEY_NAME, KEY_EXT, KEY_PARENT, KEY_NONE };
 struct entry {
     const char *glob; // borrows from the table
     uint32_t hash;
-    uint16_t next; // in the bucket or the slow list
+    uint32_t parent;     // hash of the part before the last when that is literal, else 0
+    struct st_sv ending; // of the last part, behind its last '*'
+    uint16_t next;       // in the bucket or the slow list
     uint8_t cataloger;
 };
 
@@ -179,6 +181,11 @@ static void add_glob(struct st_classifier *c, uint16_t at, uint8_t cataloger, co
     enum key_kind kind = key_of_glob(st_sv_of(glob), &key);
     if (kind != KEY_NONE)
         e->hash = key_hash(kind, key);
+    struct st_sv all = st_sv_of(glob), last = st_sv_basename(all), before = st_sv_basename(st_sv_dirname(all));
+    size_t star = st_sv_rfind(last, '*');
+    e->ending = star == ST_SV_NPOS ? last : st_sv_from(last, star + 1);
+    if (before.len && st_sv_find(before, '*') == ST_SV_NPOS && !st_sv_eq(last, ST_SV("**")))
+        e->parent = key_hash(KEY_PARENT, before);
     uint16_t *list = kind == KEY_NONE ? &c->slow : &c->buckets[e->hash & c->mask];
     e->next = *list;
     *list = at;
@@ -240,11 +247,27 @@ static void insert(struct found *f, uint8_t cataloger)
     f->at[i] = cataloger;
 }
 
-static void look_up(const struct st_classifier *c, uint32_t hash, struct st_sv path, struct found *f)
+// Cheap answers first: most of what shares a key (every .json) differs in the name's end or in its directory.
+static bool matches(const struct entry *e, struct st_sv path, struct st_sv name, uint32_t parent)
+{
+    if (e->parent && e->parent != parent)
+        return false;
+    size_t n = e->ending.len;
+    if (name.len < n || memcmp(name.ptr + name.len - n, e->ending.ptr, n) != 0)
+        return false;
+    return st_glob_match(e->glob, path);
+}
+
+struct asked {
+    struct st_sv path, name;
+    uint32_t parent; // hash of the name of its directory, 0: none
+};
+
+static void look_up(const struct st_classifier *c, uint32_t hash, const struct asked *a, struct found *f)
 {
     for (uint16_t i = c->buckets[hash & c->mask]; i != NONE; i = c->entries[i].next) {
         const struct entry *e = &c->entries[i];
-        if (e->hash == hash && !has(f, e->cataloger) && st_glob_match(e->glob, path))
+        if (e->hash == hash && !has(f, e->cataloger) && matches(e, a->path, a->name, a->parent))
             insert(f, e->cataloger);
     }
 }
@@ -254,14 +277,15 @@ size_t st_classify(const struct st_classifier *c, struct st_sv path, uint8_t *re
     struct found f = {.at = ret, .max = max};
     if (path.len == 0)
         return 0;
-    struct st_sv name = st_sv_basename(path), ext;
-    look_up(c, key_hash(KEY_NAME, name), path, &f);
-    if (extension(name, &ext))
-        look_up(c, key_hash(KEY_EXT, ext), path, &f);
-    if (name.len < path.len) {
-        struct st_sv parent = st_sv_basename(st_sv_sub(path, 0, path.len - name.len - 1));
-        look_up(c, key_hash(KEY_PARENT, parent), path, &f);
-    }
+    struct asked a = {.path = path, .name = st_sv_basename(path)};
+    struct st_sv ext;
+    if (a.name.len < path.len)
+        a.parent = key_hash(KEY_PARENT, st_sv_basename(st_sv_sub(path, 0, path.len - a.name.len - 1)));
+    look_up(c, key_hash(KEY_NAME, a.name), &a, &f);
+    if (extension(a.name, &ext))
+        look_up(c, key_hash(KEY_EXT, ext), &a, &f);
+    if (a.name.len < path.len)
+        look_up(c, a.parent, &a, &f);
     for (uint16_t i = c->slow; i != NONE; i = c->entries[i].next) {
         const struct entry *e = &c->entries[i];
         if (!has(&f, e->cataloger) && st_glob_match(e->glob, path))

@@ -2,6 +2,8 @@
 
 #include "base/ckd.h"
 
+#include <endian.h>
+
 // ELF: System V gABI, chapters 4 and 5. PE: Microsoft "PE Format". Mach-O: <mach-o/loader.h>, <mach-o/fat.h>.
 enum {
     ELF_EHDR32 = 52,
@@ -14,7 +16,11 @@ enum {
     ELF_ET_DYN = 3,
     ELF_PT_LOAD = 1,
     ELF_PT_GNU_RELRO = 0x6474e552,
+    ELF_SHT_PROGBITS = 1,
     ELF_SHT_NOBITS = 8,
+    ELF_SHF_WRITE = 1,
+    ELF_SHF_ALLOC = 2,
+    ELF_SHF_MASK = 7, // these two and SHF_EXECINSTR
     ELF_PF_X = 1,
     ELF_PF_W = 2,
     PE_SIZE_COFF = 24, // signature and COFF header
@@ -30,10 +36,13 @@ enum {
 #define PE_SCN_READ 0x40000000u
 #define PE_SCN_WRITE 0x80000000u
 
-#define NAMES_GUESS 4096 // .shstrtab stands right before the section headers when a GNU tool wrote the file
+// .shstrtab stands right before the section headers when a GNU tool wrote the file; lld puts .strtab between them.
+#define NAMES_GUESS (64u << 10)
 #define RELRO_WINDOW (512u << 10)
 #define SECTIONS_PLAN_MAX (256u << 10)
 #define FAT_PLAN_SLICES 6
+#define GO_POINTERS_SIZE 32   // .go.buildinfo of Go 1.13 to 1.17; later ones hold the strings behind as many bytes
+#define GO_CONSTANTS_MIN 4096 // .rodata of a Go program is larger
 
 static uint64_t get(struct st_sv s, uint64_t off, unsigned width, bool big)
 {
@@ -41,9 +50,9 @@ static uint64_t get(struct st_sv s, uint64_t off, unsigned width, bool big)
     uint64_t v = 0;
     if (off > s.len || s.len - off < width)
         return 0;
-    for (unsigned i = 0; i < width; i++)
-        v |= (uint64_t)p[i] << 8 * (big ? width - 1 - i : i);
-    return v;
+    memcpy(&v, p, width);
+    v = le64toh(v);
+    return big ? __builtin_bswap64(v) >> (64 - 8 * width) : v;
 }
 
 static bool has(struct st_sv head, const char *magic, size_t n)
@@ -549,6 +558,31 @@ static void want(struct st_plan *p, uint64_t off, uint64_t len, uint64_t size)
     }
 }
 
+// What an executable of Go 1.13 to 1.17 needs: its build information is two pointers (so, no larger than the header
+// that every version has) to string headers among the data, and those point to strings among the constants. Without the
+// names: the data are the sections that are written to and not executed, the constants the first of the others of
+// more than a page (the strings of an interpreter or notes may stand before).
+static void plan_pointed(struct st_sv table, const struct elf_head *h, uint64_t size, struct st_plan *ret)
+{
+    uint64_t start = 0, end = 0;
+    bool constants = false;
+    for (unsigned i = 0; i < h->shnum; i++) {
+        struct elf_section s = elf_section(table, h->shentsize, i, h->is64, h->big);
+        uint64_t s_end;
+        if (s.type != ELF_SHT_PROGBITS || st_ckd_add(&s_end, s.off, s.size))
+            continue;
+        if ((s.flags & ELF_SHF_MASK) == ELF_SHF_ALLOC && s.size > GO_CONSTANTS_MIN && !constants) {
+            constants = true;
+            want(ret, s.off, s.size, size);
+        }
+        if ((s.flags & ELF_SHF_MASK) == (ELF_SHF_ALLOC | ELF_SHF_WRITE)) {
+            start = end ? ST_MIN(start, s.off) : s.off;
+            end = ST_MAX(end, s_end);
+        }
+    }
+    want(ret, start, end - start, size);
+}
+
 // Section headers in the head (Go's own linker puts them there): the names and the two sections can be named exactly.
 static bool plan_exact(struct st_sv head, uint64_t size, const struct elf_head *h, struct st_plan *ret)
 {
@@ -560,8 +594,11 @@ static bool plan_exact(struct st_sv head, uint64_t size, const struct elf_head *
     // Without the names: .go.buildinfo is the first section that is written to and not executed.
     for (unsigned i = 0; i < h->shnum; i++) {
         struct elf_section s = elf_section(table, h->shentsize, i, h->is64, h->big);
-        if ((s.flags & 7) == 3 && s.type != ELF_SHT_NOBITS) { // SHF_WRITE, SHF_ALLOC, not SHF_EXECINSTR
-            want(ret, s.off, ST_EXE_PLAN_STRINGS, size);
+        if ((s.flags & ELF_SHF_MASK) == (ELF_SHF_ALLOC | ELF_SHF_WRITE) && s.type != ELF_SHT_NOBITS) {
+            if (s.size <= GO_POINTERS_SIZE)
+                plan_pointed(table, h, size, ret);
+            else
+                want(ret, s.off, ST_EXE_PLAN_STRINGS, size);
             break;
         }
     }
@@ -606,22 +643,33 @@ static void plan_elf(struct st_sv head, uint64_t size, struct st_plan *ret)
          size);
 }
 
-// One image whose tables lie in the head: its marker sections and the start of its data.
-static void plan_image(const struct st_view *v, struct st_plan *ret)
+static void want_section(const struct st_exe *x, const char *name, struct st_plan *ret)
+{
+    struct st_exe_part p;
+    if (st_exe_section(x, NULL, name, &p) == ST_VIEW_OK)
+        want(ret, p.off, p.size, x->size);
+}
+
+// One image whose tables lie in the head: its marker sections and the start of its data, and for Go 1.13 to 1.17 what
+// plan_pointed says (a PE file does not tell: Go of any version, then).
+static void plan_image(const struct st_view *v, struct st_sv head, struct st_plan *ret)
 {
     struct st_exe x;
     struct st_exe_part p;
-    static const char *const names[] = {".dep-v0", "__go_buildinfo"};
+    static const char *const pointed[] = {"__rodata", "__noptrdata", "__data"};
     if (st_exe_open(&x, v, 0) != ST_VIEW_OK)
         return;
-    bool marked = false;
-    for (size_t i = 0; i < ST_LEN(names); i++)
-        if (st_exe_section(&x, NULL, names[i], &p) == ST_VIEW_OK) {
-            want(ret, p.off, p.size, v->size);
-            marked |= i == 1;
-        }
-    if (!marked && st_exe_data(&x, &p) == ST_VIEW_OK)
+    want_section(&x, ".dep-v0", ret);
+    if (st_exe_section(&x, NULL, "__go_buildinfo", &p) == ST_VIEW_OK) {
+        want(ret, p.off, p.size, v->size);
+        for (size_t i = 0; p.size <= GO_POINTERS_SIZE && i < ST_LEN(pointed); i++)
+            want_section(&x, pointed[i], ret);
+    } else if (x.format == ST_EXE_PE && st_sv_search(head, ST_SV("\xff Go build ID: ")) != ST_SV_NPOS) {
+        want_section(&x, ".rdata", ret);
+        want_section(&x, ".data", ret);
+    } else if (st_exe_data(&x, &p) == ST_VIEW_OK) {
         want(ret, p.off, ST_MIN(p.size, ST_EXE_SEARCH + ST_EXE_PLAN_STRINGS), v->size);
+    }
 }
 
 int st_exe_plan(struct st_sv head, uint64_t size, struct st_plan *ret)
@@ -638,7 +686,7 @@ int st_exe_plan(struct st_sv head, uint64_t size, struct st_plan *ret)
         return 0; // DOS
     want(ret, 0, ST_PLAN_HEAD, size);
     struct st_span span = {0, head};
-    plan_image(&(struct st_view){.size = size, .spans = &span, .n = 1}, ret);
+    plan_image(&(struct st_view){.size = size, .spans = &span, .n = 1}, head, ret);
     if (is_macho(head))
         want(ret, 0, ST_MIN(32 + get(head, 20, 4, (unsigned char)head.ptr[0] == 0xfe), (uint64_t)SECTIONS_PLAN_MAX),
              size);

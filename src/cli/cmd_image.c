@@ -1,10 +1,12 @@
 // stella image inspect, stella image layers.
 #include "base/ckd.h"
+#include "cli/cli.h"
+#include "cli/remote_opts.h"
 #include "cli/scan_cmd.h"
-#include "cli/verb.h"
 
 struct raw {
     const char *image, *platform;
+    struct st_remote_options remote;
     int format, progress, sort;
     uint64_t memory;
     bool quiet, offline;
@@ -30,6 +32,7 @@ static const struct st_opt options[] = {
     {"quiet", 'q', ST_OPT_FLAG_AT(struct raw, quiet), .help = "no progress, no notes; errors still"},
     {"offline", 0, ST_OPT_FLAG_AT(struct raw, offline), .help = "never use the network; exit 5 where it is needed",
      .env = "STELLA_OFFLINE"},
+    ST_REMOTE_OPTS(struct raw, remote),
     {"sort-by", 0, ST_OPT_ENUM_AT(struct raw, sort), .arg = "KEY", .help = "order of the layers, largest first",
      .def = "index", .choices = sorts},
 };
@@ -40,6 +43,7 @@ static int resolve(const struct st_call *call, const char *verb, struct st_image
     if (st_image_argument(call->parsed, r->image, verb, &ret->image, err) || st_platform_check(r->platform, err))
         return -1;
     ret->platform = r->platform;
+    ret->remote = r->remote;
     ret->memory = r->memory;
     ret->progress = r->quiet ? ST_PROGRESS_OFF : (enum st_progress_mode)r->progress;
     ret->quiet = r->quiet;
@@ -69,7 +73,7 @@ const struct st_verb st_verb_image_inspect = {
     .about =
         "Shows digests, platform, size as stored and unpacked, the number of files, and warnings: very large, very "
         "many layers, very many files. The layers of a local image are read once to count its files; nothing "
-        "is unpacked.",
+        "is unpacked. Of an image in a registry only the manifest is fetched, so what layers hold is not known.",
     .max_args = 1,
     .terms = st_image_terms,
     .opts = options,

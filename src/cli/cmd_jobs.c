@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/quantity.h"
-#include "cli/verb.h"
+#include "cli/cli.h"
 #include "store/home.h"
 #include "store/store.h"
 

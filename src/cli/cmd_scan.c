@@ -2,8 +2,9 @@
 #include "base/ckd.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "cli/cli.h"
+#include "cli/remote_opts.h"
 #include "cli/scan_cmd.h"
-#include "cli/verb.h"
 #include "store/home.h"
 #include "store/store.h"
 
@@ -34,6 +35,7 @@ struct raw {
     const char *image, *output, *platform, *cache, *profile_output;
     int format, verify, progress;
     struct st_opt_list also;
+    struct st_remote_options remote;
     uint64_t memory, threads, timeout;
     bool strict, keep_going, profile, retry, force, quiet, offline, local, sandbox_report;
 };
@@ -77,6 +79,7 @@ static const struct st_opt options[] = {
     {"quiet", 'q', ST_OPT_FLAG_AT(struct raw, quiet), .help = "no progress, no notes; errors still"},
     {"offline", 0, ST_OPT_FLAG_AT(struct raw, offline), .help = "never use the network; exit 5 where it is needed",
      .env = "STELLA_OFFLINE"},
+    ST_REMOTE_OPTS(struct raw, remote),
     {"local", 0, ST_OPT_FLAG_AT(struct raw, local), .help = "scan in this process even if a service is running"},
     {"sandbox-report", 0, ST_OPT_FLAG_AT(struct raw, sandbox_report),
      .help = "say how the analyzer is locked up here; needs no image"},
@@ -86,6 +89,7 @@ const struct st_choice st_progress_choices[] = {
     {"auto", ST_PROGRESS_AUTO}, {"plain", ST_PROGRESS_PLAIN}, {"off", ST_PROGRESS_OFF}, {NULL}};
 
 const struct st_term st_image_terms[] = {
+    {"alpine:3.20, HOST:5000/web@sha256:...", "an image in a registry; registry:REF where a file has that name"},
     {"app.tar, app.tar.gz", "an archive of docker save, podman save or an OCI archive, plain, gzip or zstd"},
     {"./layout", "an OCI layout directory"},
     {"-", "an archive on standard input"},
@@ -204,6 +208,7 @@ static int resolve(const struct raw *r, const struct st_parsed *parsed, struct s
     if (r->retry && !strcmp(o->image, "-"))
         return st_err_set(err, ST_E_USAGE, "--retry cannot read standard input again: give it as a file");
     o->platform = r->platform;
+    o->remote = r->remote;
     o->memory = r->memory;
     o->threads = r->threads ? (unsigned)r->threads : processors();
     o->cache = strcmp(r->cache, "off") != 0;
@@ -387,8 +392,8 @@ const struct st_verb st_verb_scan_image = {
     .examples =
         {
             {"See what is in an image that docker save wrote", "stella scan image app.tar"},
+            {"See what is in an image of a registry", "stella scan image registry.example/team/web:1.2"},
             {"Make a CycloneDX SBOM", "stella scan image app.tar --format cdx --output app.cdx.json"},
-            {"Write two formats in one pass", "stella scan image ./layout -o cdx=app.cdx.json -o spdx=app.spdx.json"},
             {"Scan what docker has, with half the default memory",
              "docker save app | stella scan image - --memory 32Mi"},
         },

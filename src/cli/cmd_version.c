@@ -1,6 +1,6 @@
 // stella version: what this build is made of and what the kernel here grants. Versions of libraries are those of the
 // headers they were built with; the code libraries are linked into stella-analyze, not into this program.
-#include "cli/verb.h"
+#include "cli/cli.h"
 
 #include <bzlib.h>
 #include <errno.h>

@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "cli/profile.h"
 #include "cli/scan_cmd.h"
+#include "fetch/pull.h"
 #include "image/open.h"
 #include "sbom/sbom.h"
 #include "store/home.h"
@@ -39,6 +40,7 @@ struct source {
     struct st_arena arena;
     struct st_reference ref;
     struct st_opened opened;
+    struct st_pull *pull; // NULL: not from a registry
     char spill[PATH_MAX], cache[PATH_MAX], home[PATH_MAX];
     struct st_scan_request request;
     struct st_scan_observer observer;
@@ -67,6 +69,7 @@ static const char *spill_dir(const char *home)
 static void source_close(struct source *s)
 {
     st_opened_close(&s->opened);
+    st_pull_close(s->pull);
     st_arena_release(&s->arena);
     st_mem_release(&s->mem);
 }
@@ -104,7 +107,26 @@ static void tell_warn(void *ctx, const char *text)
     st_cli_warn("%s", text);
 }
 
-static int source_open(struct source *s, const char *image, const char *platform, bool offline, struct st_err *err)
+static int remote_open(struct source *s, const struct st_remote_options *o, struct st_err *err)
+{
+    struct st_pull_options p = {.creds = o->creds,
+                                .insecure = o->insecure.at,
+                                .n_insecure = o->insecure.n,
+                                .ca_file = o->ca_file,
+                                .cert_file = o->client_cert,
+                                .key_file = o->client_key,
+                                .bytes_per_second = o->bandwidth,
+                                .verbose = o->verbose,
+                                .deadline_ms = s->request.deadline_ms,
+                                .interrupted = &interrupted};
+    if (st_pull_open(&s->ref, &p, &s->pull, err))
+        return -1;
+    s->opened.remote = st_pull_remote(s->pull);
+    return 0;
+}
+
+static int source_open(struct source *s, const char *image, const char *platform, bool offline,
+                       const struct st_remote_options *remote, struct st_err *err)
 {
     s->opened = (struct st_opened){.fd = -1, .dirfd = -1};
     st_mem_init(&s->mem, 1 << 20, -1);
@@ -123,13 +145,13 @@ static int source_open(struct source *s, const char *image, const char *platform
     q->name = image;
     q->opened = &s->opened;
     q->pin = s->ref.source->pin;
-    q->tag = s->ref.tag;
+    q->tag = s->opened.kind == ST_OPENED_REMOTE ? ST_SV_NULL : s->ref.tag; // of a layout or archive
     q->spill_dir = spill_dir(s->home[0] ? s->home : NULL);
     q->observer = &s->observer;
     q->interrupted = &interrupted;
     if (platform && st_platform_parse(st_sv_of(platform), &q->platform, err))
         return -1;
-    return 0;
+    return s->opened.kind == ST_OPENED_REMOTE ? remote_open(s, remote, err) : 0;
 }
 
 // ---- outputs --------------------------------------------------------------------------------------------------------
@@ -316,6 +338,15 @@ static void request_of(struct source *s, const struct st_scan_options *o)
     }
 }
 
+// What a tag meant just now: the name under which the very same image can be had again.
+static void say_digest(const struct source *s, const struct st_scan *scan)
+{
+    struct st_sv digest = st_scan_image_of(scan)->subject.manifest_digest;
+    if (s->pull && !s->quiet && s->ref.tag.len && !s->ref.digest.len && digest.len)
+        st_cli_note(ST_SV_FMT "/" ST_SV_FMT ":" ST_SV_FMT " is " ST_SV_FMT, ST_SV_ARG(s->ref.domain),
+                    ST_SV_ARG(s->ref.repository), ST_SV_ARG(s->ref.tag), ST_SV_ARG(digest));
+}
+
 static int after_scan(const struct st_scan_options *o, struct output *files, struct st_scan *scan, struct source *s,
                       struct st_err *err)
 {
@@ -325,6 +356,7 @@ static int after_scan(const struct st_scan_options *o, struct output *files, str
         o->events->subject(o->events, sub->manifest_digest.len ? sub->manifest_digest : sub->config_digest, sub->size);
     if (o->events)
         o->events->peak_bytes = st_scan_profile(scan)->peak_tree;
+    say_digest(s, scan);
     int rc = write_outputs(o, files, inv, &s->mem, err);
     if (rc == 0 && o->profile)
         rc = st_profile_report(scan, o->memory, o->profile_output, err);
@@ -351,12 +383,12 @@ int st_scan_image(const struct st_scan_options *o, struct st_err *err)
     for (size_t i = 0; i < ST_SCAN_OUTPUTS_MAX; i++)
         files[i].fd = -1;
     catch_signals();
-    int rc = source_open(&s, o->image, o->platform, o->offline, err);
+    request_of(&s, o);
+    int rc = source_open(&s, o->image, o->platform, o->offline, &o->remote, err);
     struct st_scan *scan = NULL;
     if (rc == 0)
         rc = open_outputs(o, files, err);
     if (rc == 0) {
-        request_of(&s, o);
         rc = st_scan_run(&s.request, &scan, err);
     }
     if (rc == 0)
@@ -373,30 +405,40 @@ int st_scan_image(const struct st_scan_options *o, struct st_err *err)
 
 typedef int inspect_fn(const struct st_inspect *in, struct st_arena *a, struct st_out *out, struct st_err *err);
 
-// Local layers are read once for their counts; nothing of what they hold is kept.
+// The layers of a local image are read once for their counts; nothing of what they hold is kept.
+static int inspect_local(struct source *s, const struct st_image_options *o, inspect_fn *print, struct st_err *err)
+{
+    struct st_scan *scan = NULL;
+    if (st_scan_run(&s->request, &scan, err))
+        return -1;
+    size_t n = st_scan_image_of(scan)->subject.n_layers;
+    struct st_layer_counts *counts = st_arena_array(&s->arena, n + 1, sizeof *counts, err);
+    const struct st_scan_layer *l = st_scan_layers(scan);
+    for (size_t i = 0; counts && i < n; i++)
+        counts[i] = (struct st_layer_counts){l[i].how != ST_LAYER_FOREIGN, l[i].stats.bytes, l[i].stats.files};
+    struct st_inspect in = {st_scan_image_of(scan), counts, o->sort};
+    int rc = counts ? print(&in, &s->arena, o->out, err) : -1;
+    st_scan_free(scan);
+    return rc;
+}
+
 static int inspect(const struct st_image_options *o, inspect_fn *print, struct st_err *err)
 {
     struct source s = {.mode = o->progress, .quiet = o->quiet};
     catch_signals();
     if (st_home_path(s.home, NULL))
         s.home[0] = '\0';
-    int rc = source_open(&s, o->image, o->platform, o->offline, err);
-    struct st_scan *scan = NULL;
-    if (rc == 0) {
-        s.request.memory = o->memory;
-        s.request.verify = ST_VERIFY_BLOB;
-        rc = st_scan_run(&s.request, &scan, err);
+    int rc = source_open(&s, o->image, o->platform, o->offline, &o->remote, err);
+    s.request.memory = o->memory;
+    s.request.verify = ST_VERIFY_BLOB;
+    if (rc == 0 && s.opened.kind != ST_OPENED_REMOTE) {
+        rc = inspect_local(&s, o, print, err);
+    } else if (rc == 0) { // a registry's layers stay there
+        struct st_image img;
+        rc = st_scan_resolve(&s.request, &s.arena, &img, err);
+        if (rc == 0)
+            rc = print(&(struct st_inspect){&img, NULL, o->sort}, &s.arena, o->out, err);
     }
-    if (rc == 0) {
-        size_t n = st_scan_image_of(scan)->subject.n_layers;
-        struct st_layer_counts *counts = st_arena_array(&s.arena, n + 1, sizeof *counts, err);
-        const struct st_scan_layer *l = st_scan_layers(scan);
-        for (size_t i = 0; counts && i < n; i++)
-            counts[i] = (struct st_layer_counts){l[i].how != ST_LAYER_FOREIGN, l[i].stats.bytes, l[i].stats.files};
-        struct st_inspect in = {st_scan_image_of(scan), counts, o->sort};
-        rc = counts ? print(&in, &s.arena, o->out, err) : -1;
-    }
-    st_scan_free(scan);
     source_close(&s);
     return rc;
 }

@@ -1,6 +1,6 @@
-#include "cli/verb.h"
+#include "cli/cli.h"
 
 int main(int argc, char **argv)
 {
-    return st_cli_main(argc, argv);
+    return st_program_main(&st_cli_program, argc, argv);
 }

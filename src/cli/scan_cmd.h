@@ -3,9 +3,8 @@
 #define ST_CLI_SCAN_CMD_H
 
 #include "base/out.h"
-#include "cli/option.h"
+#include "cli/cli.h"
 #include "cli/progress.h"
-#include "cli/verb.h"
 #include "image/inspect.h"
 #include "scan/scan.h"
 
@@ -19,9 +18,18 @@ struct st_scan_output {
 };
 #define ST_SCAN_OUTPUTS_MAX (ST_OPT_LIST_MAX + 1)
 
+// Options of whatever reads from a registry; rows in remote_opts.h.
+struct st_remote_options {
+    const char *creds, *ca_file, *client_cert, *client_key; // NULL: not given
+    struct st_opt_list insecure;
+    uint64_t bandwidth; // bytes a second; 0: no limit
+    bool verbose;
+};
+
 struct st_scan_options {
     const char *image; // as the user wrote it; NULL only with sandbox_report
     const char *platform;
+    struct st_remote_options remote;
     struct st_scan_output outputs[ST_SCAN_OUTPUTS_MAX]; // at least one; no path twice
     size_t n_outputs;
     uint64_t memory;       // bytes, of the whole process tree
@@ -59,6 +67,7 @@ int st_scan_image(const struct st_scan_options *o, struct st_err *err);
 struct st_image_options {
     const char *image;
     const char *platform;
+    struct st_remote_options remote;
     uint64_t memory;
     enum st_progress_mode progress;
     bool quiet, offline, json;

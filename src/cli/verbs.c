@@ -1,31 +1,16 @@
-// The verb table. A new verb is a row here and a `const struct st_verb` in its group's file.
-#include "cli/verb.h"
+// stella's verb table. A new verb is a row here and a `const struct st_verb` in its group's file.
+#include "cli/cli.h"
 
-const struct st_verb *const st_verbs[] = {
-    &st_verb_scan_image, &st_verb_image_inspect, &st_verb_image_layers, &st_verb_jobs_list,
-    &st_verb_jobs_show,  &st_verb_version,       &st_verb_help,         NULL,
-};
-
-const struct st_group st_groups[] = {
+static const struct st_group groups[] = {
     {"scan", "say which packages an image holds", "stella-scan"},
     {"image", "look at an image without looking for packages", "stella-image"},
     {"scanner", "what the scanner did and does", "stella-scanner"},
     {"scanner jobs", "the record of scans", NULL},
+    {"scanner cache", "the layers that need not be read again", NULL},
     {NULL},
 };
 
-const struct st_term st_exit_codes[] = {
-    {"0", "done; also with named unknowns, unless --strict"},
-    {"1", "failed: the message says what, where and why"},
-    {"2", "bad input or usage"},
-    {"3", "authentication failed"},
-    {"4", "not found"},
-    {"5", "the network was needed and --offline forbids it"},
-    {"10", "failed for now: the same command may work later"},
-    {NULL, NULL},
-};
-
-const struct st_term st_environment[] = {
+static const struct st_term environment[] = {
     {"STELLA_HOME", "Directory of the job record, checkpoints and cache. Default: /var/lib/stella for root, else "
                     "$XDG_DATA_HOME/stella, else ~/.local/share/stella."},
     {"SOURCE_DATE_EPOCH", "Time written into an SBOM, in seconds since 1970. Without it an SBOM carries no time."},
@@ -33,8 +18,51 @@ const struct st_term st_environment[] = {
     {NULL, NULL},
 };
 
-bool st_words_start(const char *words, const char *prefix)
+static const struct st_verb verb_help = {
+    .words = "help",
+    .summary = "explain a command",
+    .args = "[COMMAND]",
+    .about = "Shows what a command does, with examples and all its options. Without COMMAND: all commands.",
+    .max_args = 3,
+    .examples = {{"See the options of a scan", "stella help scan image"},
+                 {"See what can be asked about past scans", "stella help scanner jobs"}},
+    .run = st_help_run,
+};
+
+static const struct st_verb *const verbs[] = {
+    &st_verb_scan_image,  &st_verb_image_inspect, &st_verb_image_layers, &st_verb_jobs_list, &st_verb_jobs_show,
+    &st_verb_cache_stats, &st_verb_cache_prune,   &st_verb_version,      &verb_help,         NULL,
+};
+
+const struct st_program st_cli_program = {
+    .name = "stella",
+    .section = 1,
+    .summary = "read a container image within a memory budget and list its packages",
+    .about = "stella reads a container image once, as a stream, inside a memory budget that does not grow with the "
+             "image, and says which packages are in it: an SBOM.",
+    .description = "stella reads a container image (or a root file system) once, as a stream, and says which packages "
+                   "are in it: an SBOM. It does so inside a memory budget that does not grow with the image.\n\n"
+                   "Data goes to standard output, everything else to standard error. A list is sorted, times are "
+                   "UTC, and one image gives the same bytes each time.",
+    .verbs = verbs,
+    .groups = groups,
+    .exit_codes = st_exit_codes,
+    .environment = environment,
+    .version = &st_verb_version,
+};
+
+void st_cli_warn(const char *fmt, ...)
 {
-    size_t n = strlen(prefix);
-    return !strncmp(words, prefix, n) && (words[n] == '\0' || words[n] == ' ');
+    va_list ap;
+    va_start(ap, fmt);
+    st_program_vsay("stella: warning", fmt, ap);
+    va_end(ap);
+}
+
+void st_cli_note(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    st_program_vsay("stella", fmt, ap);
+    va_end(ap);
 }

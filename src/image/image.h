@@ -35,6 +35,7 @@ enum st_blob_where {
     ST_BLOB_RANGE,  // [offset, offset + length) of the archive
     ST_BLOB_PASSED, // went by in an unseekable stream: `offset` is the ordinal given to st_members_passed
     ST_BLOB_KEPT,   // a small document kept while the stream went by; never a layer's place
+    ST_BLOB_REMOTE, // fetched by name (remote.h); its length is what the manifest says
     ST_BLOB_TREE,   // a directory: st_rootfs_write (rootfs.h)
     ST_BLOB_WHERE_MAX
 };

@@ -127,6 +127,7 @@ static bool layer_ok(const struct st_subject_layer *s, const struct st_image_lay
     case ST_BLOB_TREE:
         return kind == ST_IMAGE_ROOTFS;
     case ST_BLOB_FILE:
+    case ST_BLOB_REMOTE:
     case ST_BLOB_RANGE:
     case ST_BLOB_PASSED:
         return l->name.len > 0 && l->blob.length == s->size;

@@ -14,10 +14,8 @@
 const char *st_opened_kind_name(enum st_opened_kind kind)
 {
     static const char *const names[] = {
-        [ST_OPENED_OCI_DIR] = "OCI layout directory",
-        [ST_OPENED_ARCHIVE] = "archive",
-        [ST_OPENED_STREAM] = "stream",
-        [ST_OPENED_ROOTFS] = "root file system",
+        [ST_OPENED_OCI_DIR] = "OCI layout directory", [ST_OPENED_ARCHIVE] = "archive", [ST_OPENED_STREAM] = "stream",
+        [ST_OPENED_ROOTFS] = "root file system",      [ST_OPENED_REMOTE] = "registry",
     };
     return names[kind];
 }
@@ -166,6 +164,10 @@ int st_source_open(const struct st_reference *ref, bool offline, struct st_opene
     if (ref->source->network && offline)
         return st_err_set(err, ST_E_OFFLINE, "'" ST_SV_FMT "' is in a registry, and --offline forbids the network",
                           ST_SV_ARG(ref->text));
+    if (ref->source->network) { // whoever has a network opens it
+        *ret = (struct st_opened){.kind = ST_OPENED_REMOTE, .fd = -1, .dirfd = -1};
+        return 0;
+    }
     if (ref->source->missing)
         return st_err_set(err, ST_E_FAILED, "%s", ref->source->missing);
     if (ref->standard_input)

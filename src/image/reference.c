@@ -27,6 +27,14 @@ static bool is_lower(char c)
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
 }
 
+static bool is_hex(struct st_sv s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!((s.ptr[i] >= '0' && s.ptr[i] <= '9') || (s.ptr[i] >= 'a' && s.ptr[i] <= 'f')))
+            return false;
+    return true;
+}
+
 static bool is_alnum(char c)
 {
     return is_lower(c) || (c >= 'A' && c <= 'Z');
@@ -95,18 +103,35 @@ static bool domain_ok(struct st_sv s)
     return true;
 }
 
-static bool tag_ok(struct st_sv s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (!(is_alnum(s.ptr[i]) || s.ptr[i] == '_' || (i && (s.ptr[i] == '.' || s.ptr[i] == '-'))))
-            return false;
-    return s.len > 0 && s.len <= TAG_MAX;
-}
-
 static int bad(struct st_sv text, const char *why, struct st_err *err)
 {
     return st_err_set(err, ST_E_INPUT, "'%.*s' is not an image reference: %s", (int)ST_MIN(text.len, 200u),
                       text.ptr ? text.ptr : "", why);
+}
+
+static int check_tag(struct st_sv text, struct st_sv tag, struct st_err *err)
+{
+    if (tag.len == 0)
+        return bad(text, "there is no tag behind ':'", err);
+    if (tag.len > TAG_MAX)
+        return bad(text, "a tag has at most 128 characters", err);
+    for (size_t i = 0; i < tag.len; i++)
+        if (!(is_alnum(tag.ptr[i]) || tag.ptr[i] == '_' || (i && (tag.ptr[i] == '.' || tag.ptr[i] == '-'))))
+            return bad(text, "a tag is made of letters, digits, '_', '.' and '-', and begins with neither '.' nor '-'",
+                       err);
+    return 0;
+}
+
+static int check_digest(struct st_sv text, struct st_sv digest, struct st_err *err)
+{
+    struct st_err why = {0};
+    if (st_digest_check(digest, &why) == 0)
+        return 0;
+    if (digest.len == 0)
+        return bad(text, "there is no digest behind '@'", err);
+    if (why.code == ST_E_FAILED)
+        return bad(text, "digests of sha512 are not supported, only sha256", err);
+    return bad(text, "a digest is sha256: and 64 hexadecimal digits in small letters", err);
 }
 
 // The first part is a domain if it looks like a host: it has a dot, a port or capitals, or is "localhost".
@@ -130,7 +155,14 @@ static int parse_repository(struct st_sv text, struct st_sv path, struct st_aren
             return bad(text, "a repository name has no capitals", err);
     for (; st_sv_split(&rest, '/', &part); parts++)
         if (!path_component_ok(part))
-            return bad(text, "bad repository name", err);
+            return bad(text,
+                       part.len ? "a part of a repository name is made of small letters and digits, with '.', '_', "
+                                  "'__' or dashes between them"
+                                : "two slashes in a row",
+                       err);
+    // Docker refuses it too: it would be taken for an image ID, which no registry knows.
+    if (parts == 1 && path.len == ST_DIGEST_TEXT - 7 && is_hex(path))
+        return bad(text, "64 hexadecimal digits are an image ID; a registry needs NAME@sha256:DIGEST", err);
     if (parts == 1 && st_sv_eq(ret->domain, ST_SV("docker.io"))) {
         if (st_arena_fmt(a, &path, err, "library/" ST_SV_FMT, ST_SV_ARG(path)))
             return -1;
@@ -144,21 +176,26 @@ static int parse_repository(struct st_sv text, struct st_sv path, struct st_aren
 static int parse_registry(struct st_sv text, struct st_arena *a, struct st_reference *ret, struct st_err *err)
 {
     struct st_sv name, head, tail;
-    if (st_sv_cut(text, '@', &name, &ret->digest) && st_digest_check(ret->digest, NULL))
-        return bad(text, "bad digest (sha256: and 64 hexadecimal digits)", err);
+    if (st_sv_search(text, ST_SV("://")) != ST_SV_NPOS)
+        return bad(text, "a reference has no scheme: HOST/NAME:TAG, or registry:HOST/NAME:TAG", err);
+    for (size_t i = 0; i < text.len; i++)
+        if ((unsigned char)text.ptr[i] <= ' ')
+            return bad(text, "there is a blank in it", err);
+    if (st_sv_cut(text, '@', &name, &ret->digest) && check_digest(text, ret->digest, err))
+        return -1;
     size_t colon = st_sv_rfind(name, ':'), slash = st_sv_rfind(name, '/');
     if (colon != ST_SV_NPOS && (slash == ST_SV_NPOS || colon > slash)) {
         ret->tag = st_sv_from(name, colon + 1);
         name = st_sv_sub(name, 0, colon);
-        if (!tag_ok(ret->tag))
-            return bad(text, "bad tag", err);
+        if (check_tag(text, ret->tag, err))
+            return -1;
     } else if (ret->digest.len == 0) {
         ret->tag = ST_SV("latest");
     }
     ret->domain = ST_SV("docker.io");
     if (st_sv_cut(name, '/', &head, &tail) && looks_like_domain(head)) {
         if (!domain_ok(head))
-            return bad(text, "bad registry name", err);
+            return bad(text, "the registry is HOST, HOST:PORT, or [IPV6]:PORT, with a port from 1 to 65535", err);
         ret->domain = st_sv_eq(head, ST_SV("index.docker.io")) ? ret->domain : head;
         name = tail;
     }

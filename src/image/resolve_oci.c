@@ -326,6 +326,12 @@ static int place_layer(struct oci *o, size_t i, const struct st_descriptor *d, s
     if (il->blob.where == ST_BLOB_KEPT)
         return st_err_set(err, ST_E_CORRUPT, "layer %zu " ST_SV_FMT " is a JSON document, not a layer", i,
                           ST_SV_ARG(d->digest));
+    if (il->blob.where == ST_BLOB_REMOTE && il->foreign) { // its URLs lead anywhere: not followed
+        il->blob = (struct st_blob){.where = ST_BLOB_ABSENT};
+        return 0;
+    }
+    if (il->blob.where == ST_BLOB_REMOTE)
+        il->blob.length = d->size.value;
     if (il->blob.length != d->size.value)
         return st_err_set(err, ST_E_CORRUPT, "layer %zu " ST_SV_FMT " has %llu bytes, not the %llu of its descriptor",
                           i, ST_SV_ARG(d->digest), (unsigned long long)il->blob.length,

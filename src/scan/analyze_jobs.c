@@ -4,6 +4,7 @@
 #include "base/ckd.h"
 #include "image/blobs.h"
 #include "image/image.h"
+#include "scan/scan.h"
 
 #include <stdlib.h>
 
@@ -31,14 +32,18 @@ static int bad_message(struct st_err *err)
 
 // ---- asking the parent ----------------------------------------------------------------------------------------------
 
-static int ask(enum st_proto_tag tag, struct st_sv name, uint64_t *ret_size, int *ret_fd, struct st_err *err)
+static int ask(enum st_proto_tag tag, struct st_sv name, uint64_t offset, uint64_t *ret_size, int *ret_fd,
+               struct st_err *err)
 {
     struct st_mem mem;
     st_mem_init(&mem, 256 * 1024, -1);
     struct st_buf b;
     st_buf_init(&b, &mem);
     struct st_wire_out o = st_proto_begin(&b, tag);
-    st_wire_put_sv(&o, name);
+    if (tag == ST_PROTO_ASK_BYTES)
+        st_wire_put_u64(&o, offset);
+    else
+        st_wire_put_sv(&o, name);
     int rc = st_proto_send(ST_PROTO_SOCKET, &o, NULL, 0, err);
     char *in = rc == 0 ? st_mem_alloc(&mem, ST_PROTO_MAX, err) : NULL;
     struct st_proto_msg m = {0};
@@ -65,24 +70,24 @@ static int ask(enum st_proto_tag tag, struct st_sv name, uint64_t *ret_size, int
 }
 
 // Documents and blobs of a layout directory, opened by the parent.
-static int remote_find(void *ctx, struct st_sv name, struct st_blob *ret, struct st_err *err)
+static int asked_find(void *ctx, struct st_sv name, struct st_blob *ret, struct st_err *err)
 {
     (void)ctx;
     ST_AUTO_CLOSE int fd = -1;
     uint64_t size = 0;
-    if (ask(ST_PROTO_ASK_BLOB, name, &size, &fd, err))
+    if (ask(ST_PROTO_ASK_BLOB, name, 0, &size, &fd, err))
         return -1;
     *ret = (struct st_blob){.where = ST_BLOB_FILE, .length = size};
     return fd >= 0;
 }
 
-static int remote_read(void *ctx, struct st_sv name, uint64_t max, struct st_arena *a, struct st_sv *ret,
-                       struct st_err *err)
+static int asked_read(void *ctx, struct st_sv name, uint64_t max, struct st_arena *a, struct st_sv *ret,
+                      struct st_err *err)
 {
     (void)ctx;
     ST_AUTO_CLOSE int fd = -1;
     uint64_t size = 0;
-    if (ask(ST_PROTO_ASK_BLOB, name, &size, &fd, err))
+    if (ask(ST_PROTO_ASK_BLOB, name, 0, &size, &fd, err))
         return -1;
     if (fd < 0)
         return 0;
@@ -96,6 +101,16 @@ static int remote_read(void *ctx, struct st_sv name, uint64_t max, struct st_are
     if (n < 0)
         return st_err_sys(err, "%.*s", (int)ST_MIN(name.len, (size_t)200), name.ptr);
     *ret = st_sv_mem(p, (size_t)n);
+    return 1;
+}
+
+// In a registry a manifest's word is taken for what is there; reading it shows.
+static int remote_find(void *ctx, struct st_sv name, struct st_blob *ret, struct st_err *err)
+{
+    (void)ctx;
+    (void)name;
+    (void)err;
+    *ret = (struct st_blob){.where = ST_BLOB_REMOTE};
     return 1;
 }
 
@@ -125,13 +140,14 @@ int st_job_index(struct st_proto_msg *m, struct st_err *err)
     struct st_resolve how;
     get_mem(m, -1, &mem);
     uint64_t size = st_wire_u64(&m->in);
+    bool remote = st_wire_max(&m->in, 1);
     get_resolve(&m->in, &how);
     if (!st_wire_ok(&m->in) || m->n_fds < 1 + (size != UINT64_MAX))
         return bad_message(err);
     int rc = -1;
     if (size == UINT64_MAX) {
-        struct st_blobs remote = {NULL, remote_find, remote_read};
-        rc = resolve_to(&remote, &how, &mem, m->fds[0], err);
+        struct st_blobs asked = {NULL, remote ? remote_find : asked_find, asked_read};
+        rc = resolve_to(&asked, &how, &mem, m->fds[0], err);
     } else {
         struct st_members *members = st_members_new(&mem, err);
         if (members && st_members_index(members, m->fds[1], size, err) == 0) {
@@ -146,17 +162,81 @@ int st_job_index(struct st_proto_msg *m, struct st_err *err)
 
 // ---- one layer ------------------------------------------------------------------------------------------------------
 
+// A blob that comes through pipes: one from the parent for each run of bytes that is wanted.
+struct asked {
+    struct st_stream s;
+    struct st_mem *mem;
+    struct st_stream *pipe; // owns; NULL: nothing is open
+    int fd;                 // of it
+};
+
+static int asked_fill(struct st_stream *s, struct st_err *err)
+{
+    struct asked *a = (struct asked *)s;
+    uint64_t unused;
+    if (!a->pipe) {
+        if (ask(ST_PROTO_ASK_BYTES, ST_SV(""), s->end_pos, &unused, &a->fd, err))
+            return -1;
+        if (a->fd < 0)
+            return st_err_set(err, ST_E_INTERNAL, "no bytes were given");
+        a->pipe = st_stream_pipe(a->mem, a->fd, err);
+        if (!a->pipe)
+            return -1;
+    }
+    int rc = st_stream_fill(a->pipe, err);
+    if (rc > 0) {
+        s->cur = a->pipe->cur;
+        s->end = a->pipe->cur = a->pipe->end;
+        s->end_pos += (uint64_t)(s->end - s->cur);
+    }
+    return rc;
+}
+
+// Only before anything was asked for: a new request costs more than reading on.
+static int64_t asked_seek_over(struct st_stream *s, uint64_t n, struct st_err *err)
+{
+    struct asked *a = (struct asked *)s;
+    (void)err;
+    if (a->pipe || n > INT64_MAX)
+        return 0;
+    s->end_pos += n;
+    return (int64_t)n;
+}
+
+static void asked_free(struct st_stream *s)
+{
+    struct asked *a = (struct asked *)s;
+    st_stream_free(a->pipe);
+    if (a->fd >= 0)
+        close(a->fd);
+    st_mem_free(a->mem, a, sizeof *a);
+}
+
+static struct st_stream *asked_new(struct st_mem *mem, struct st_err *err)
+{
+    static const struct st_stream_ops ops = {asked_fill, asked_seek_over, asked_free};
+    struct asked *a = st_mem_alloc(mem, sizeof *a, err);
+    if (!a)
+        return NULL;
+    a->s.ops = &ops;
+    a->mem = mem;
+    a->fd = -1;
+    return &a->s;
+}
+
 struct blob_range {
     struct st_mem *mem;
     int fd;
-    bool pipe;
+    enum st_job_from from;
     uint64_t offset, length;
 };
 
 static int open_range(void *ctx, struct st_stream **ret, struct st_err *err)
 {
     struct blob_range *r = ctx;
-    *ret = r->pipe ? st_stream_pipe(r->mem, r->fd, err) : st_stream_file(r->mem, r->fd, r->offset, r->length, err);
+    *ret = r->from == ST_JOB_ASKED  ? asked_new(r->mem, err)
+           : r->from == ST_JOB_PIPE ? st_stream_pipe(r->mem, r->fd, err)
+                                    : st_stream_file(r->mem, r->fd, r->offset, r->length, err);
     return *ret ? 0 : -1;
 }
 
@@ -185,10 +265,18 @@ static int scan_to(struct st_mem *mem, const struct st_layer_source *src, struct
 int st_job_layer(struct st_proto_msg *m, struct st_layer_watch *watch, struct st_err *err)
 {
     struct st_mem mem;
-    get_mem(m, m->n_fds > 2 ? m->fds[2] : -1, &mem);
     struct st_layer_options opt = {.watch = watch};
-    struct blob_range blob = {.mem = &mem, .pipe = st_wire_max(&m->in, 1), .fd = m->n_fds > 1 ? m->fds[1] : -1};
-    opt.rootfs = blob.pipe;
+    struct blob_range blob = {.mem = &mem, .fd = -1};
+    uint64_t limit = st_wire_u64(&m->in), spill_at = st_wire_u64(&m->in);
+    blob.from = (enum st_job_from)st_wire_max(&m->in, ST_JOB_FROM_MAX - 1);
+    size_t needs = blob.from == ST_JOB_ASKED ? 1 : 2; // out, blob
+    if (m->n_fds < needs)
+        return bad_message(err);
+    if (needs > 1)
+        blob.fd = m->fds[1];
+    st_mem_init(&mem, (size_t)limit, m->n_fds > needs ? m->fds[needs] : -1);
+    mem.spill_at = (size_t)spill_at;
+    opt.rootfs = blob.from == ST_JOB_PIPE;
     blob.offset = st_wire_u64(&m->in);
     blob.length = st_wire_u64(&m->in);
     opt.want_digest = st_wire_max(&m->in, 1);
@@ -197,14 +285,14 @@ int st_job_layer(struct st_proto_msg *m, struct st_layer_watch *watch, struct st
     get_hex(&m->in, opt.diff_id);
     struct st_sv skip[16];
     opt.n_skip = st_wire_count(&m->in, 1);
-    if (opt.n_skip > ST_LEN(skip) || m->n_fds < 2)
+    if (opt.n_skip > ST_LEN(skip))
         return bad_message(err);
     for (size_t i = 0; i < opt.n_skip; i++)
         skip[i] = st_wire_sv(&m->in);
     opt.skip = skip;
     if (!st_wire_ok(&m->in))
         return bad_message(err);
-    struct st_layer_source src = {open_range, &blob, !blob.pipe};
+    struct st_layer_source src = {open_range, &blob, blob.from != ST_JOB_PIPE};
     struct st_layer_stats stats;
     int rc = scan_to(&mem, &src, &opt, m->fds[0], &stats, err);
     st_mem_release(&mem);
@@ -221,7 +309,7 @@ struct streaming {
     struct st_arena arena;
     struct st_layer_watch *watch;
     const struct st_stream *raw; // borrowed: the outer archive as stored
-    bool want_digests;
+    enum st_verify verify;
     uint64_t fragments;
     struct failed {
         struct failed *next;
@@ -248,15 +336,15 @@ static int stream_layer(struct streaming *s, const struct st_tar_entry *e, struc
 {
     ST_AUTO_CLOSE int out = -1;
     uint64_t unused;
-    if (ask(ST_PROTO_ASK_OUT, ST_SV(""), &unused, &out, err))
+    if (ask(ST_PROTO_ASK_OUT, ST_SV(""), 0, &unused, &out, err))
         return -1;
     struct st_sv name; // the entry's path does not outlive the scan
     if (st_arena_dup(&s->arena, e->path, &name, err))
         return -1;
     uint64_t size = e->size, ordinal = s->fragments++;
     struct st_layer_options opt = {.watch = s->watch};
-    opt.want_digest = s->want_digests;
-    opt.want_diff_id = s->want_digests && !st_sv_starts(name, ST_SV("blobs/"));
+    opt.want_digest = s->verify != ST_VERIFY_NONE;
+    opt.want_diff_id = s->verify == ST_VERIFY_FULL || (opt.want_digest && !st_sv_starts(name, ST_SV("blobs/")));
     struct st_layer_source src = {open_member, s, false};
     struct st_layer_stats stats;
     struct st_err why = {0};
@@ -362,7 +450,7 @@ int st_job_stream(struct st_proto_msg *m, struct st_layer_watch *watch, uint64_t
     struct streaming s = {.watch = watch};
     struct st_resolve how;
     get_mem(m, m->n_fds > 2 ? m->fds[2] : -1, &s.mem);
-    s.want_digests = st_wire_max(&m->in, 1);
+    s.verify = (enum st_verify)st_wire_max(&m->in, ST_VERIFY_FULL);
     get_resolve(&m->in, &how);
     if (!st_wire_ok(&m->in) || m->n_fds < 2)
         return bad_message(err);

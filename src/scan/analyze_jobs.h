@@ -15,11 +15,14 @@ static inline void st_job_put_mem(struct st_wire_out *o, struct st_job_mem m)
     st_wire_put_u64(o, m.spill_at);
 }
 
-// INDEX: mem, archive size (UINT64_MAX: layout directory), pin, tag, wanted os, arch, variant, host os, arch, variant.
+enum st_job_from { ST_JOB_FILE, ST_JOB_PIPE, ST_JOB_ASKED, ST_JOB_FROM_MAX };
+
+// INDEX: mem, archive size (UINT64_MAX: layout directory), remote (0, 1), pin, tag, wanted os, arch, variant, host os,
+// arch, variant.
 //   fds: out [, archive]
 int st_job_index(struct st_proto_msg *m, struct st_err *err);
-// LAYER: mem, pipe (0, 1), offset, length, want digest, want diff ID, digest, diff ID, count and paths to skip.
-//   fds: out, blob [, spill]
+// LAYER: mem, enum st_job_from, offset, length, want digest, want diff ID, digest, diff ID, count and paths to skip.
+//   fds: out [, blob unless it is asked for] [, spill]
 int st_job_layer(struct st_proto_msg *m, struct st_layer_watch *watch, struct st_err *err);
 // STREAM: mem, want digests, pin, tag, wanted and host platform as INDEX. fds: out, input [, spill]
 int st_job_stream(struct st_proto_msg *m, struct st_layer_watch *watch, uint64_t *ret_fragments, struct st_err *err);

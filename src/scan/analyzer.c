@@ -1,65 +1,15 @@
 #include "scan/analyzer.h"
 
 #include "base/ckd.h"
+#include "scan/helper.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
-
-#define NAME "stella-analyze"
-#define HIGH_FD 16 // above what the child finds its descriptors at
-
-int st_analyzer_find(char *ret, size_t n, struct st_err *err)
-{
-    static const char *const places[] = {"../libexec/stella/" NAME, NAME};
-    char dir[PATH_MAX];
-    ssize_t len = readlink("/proc/self/exe", dir, sizeof dir - 1);
-    if (len < 0)
-        return st_err_sys(err, "/proc/self/exe");
-    while (len > 0 && dir[len - 1] != '/')
-        len--;
-    for (size_t i = 0; i < ST_LEN(places); i++) {
-        int k = snprintf(ret, n, "%.*s%s", (int)len, dir, places[i]);
-        if (k > 0 && (size_t)k < n && access(ret, X_OK) == 0)
-            return 0;
-    }
-    return st_err_set(err, ST_E_NOTFOUND,
-                      NAME " is neither in %.*s../libexec/stella nor beside stella; install it again", (int)len, dir);
-}
-
-static int spawn(const char *path, size_t private_bytes, int sock, int watch_fd, pid_t *ret, struct st_err *err)
-{
-    posix_spawn_file_actions_t fa;
-    posix_spawn_file_actions_init(&fa);
-    posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&fa, 1, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_adddup2(&fa, sock, ST_PROTO_SOCKET);
-    posix_spawn_file_actions_adddup2(&fa, watch_fd, ST_PROTO_WATCH);
-    posix_spawn_file_actions_addclosefrom_np(&fa, ST_PROTO_WATCH + 1);
-    char bytes[32];
-    snprintf(bytes, sizeof bytes, "%zu", private_bytes);
-    char *const argv[] = {(char *)NAME, (char *)"--serve", bytes, NULL};
-    char *const envp[] = {NULL};
-    int e = posix_spawn(ret, path, &fa, NULL, argv, envp);
-    posix_spawn_file_actions_destroy(&fa);
-    return e ? st_err_set(err, ST_E_FAILED, "%s: %s", path, strerror(e)) : 0;
-}
-
-static int high(int fd)
-{
-    int h = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, HIGH_FD);
-    if (fd >= 0)
-        close(fd);
-    return h;
-}
 
 static int hello(struct st_analyzer *a, struct st_err *err)
 {
@@ -72,7 +22,7 @@ static int hello(struct st_analyzer *a, struct st_err *err)
         return -1;
     if (rc == 0 || m.tag != ST_PROTO_HELLO) {
         st_proto_close_fds(&m);
-        return st_err_set(err, ST_E_FAILED, NAME " did not start (its own message is above)");
+        return st_err_set(err, ST_E_FAILED, ST_ANALYZER_NAME " did not start (its own message is above)");
     }
     a->sandbox.landlock_abi = (int)st_wire_max(&m.in, 1000);
     for (int i = 0; i < ST_SANDBOX_MEASURES_MAX; i++)
@@ -84,19 +34,16 @@ int st_analyzer_start(const char *path, size_t private_bytes, struct st_analyzer
 {
     *ret = ST_ANALYZER_NONE;
     int pair[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
-        return st_err_sys(err, "socketpair");
-    ret->sock = high(pair[0]);
-    ST_AUTO_CLOSE int child = high(pair[1]);
-    ST_AUTO_CLOSE int watch = high(memfd_create("stella-watch", MFD_CLOEXEC));
-    if (ret->sock < 0 || child < 0 || watch < 0 || ftruncate(watch, sizeof *ret->watch)) {
+    if (st_helper_socket(pair, err))
+        return -1;
+    ret->sock = pair[0];
+    ST_AUTO_CLOSE int child = pair[1];
+    ST_AUTO_CLOSE int watch = st_helper_fd(memfd_create("stella-watch", MFD_CLOEXEC));
+    if (watch < 0 || ftruncate(watch, sizeof *ret->watch)) {
         st_err_sys(err, "shared page");
         st_analyzer_stop(ret, NULL);
         return -1;
     }
-    int size = 2 * ST_PROTO_MAX; // a whole message must fit
-    setsockopt(ret->sock, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-    setsockopt(child, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     void *p = mmap(NULL, sizeof *ret->watch, PROT_READ | PROT_WRITE, MAP_SHARED, watch, 0);
     if (p == MAP_FAILED) {
         st_err_sys(err, "shared page");
@@ -104,7 +51,12 @@ int st_analyzer_start(const char *path, size_t private_bytes, struct st_analyzer
         return -1;
     }
     ret->watch = p;
-    if (spawn(path, private_bytes, child, watch, &ret->pid, err)) {
+    char bytes[32];
+    snprintf(bytes, sizeof bytes, "%zu", private_bytes);
+    char *const argv[] = {(char *)ST_ANALYZER_NAME, (char *)"--serve", bytes, NULL};
+    char *const envp[] = {NULL};
+    const int fds[] = {child, watch}; // ST_PROTO_SOCKET, ST_PROTO_WATCH
+    if (st_helper_spawn(path, argv, envp, fds, 2, &ret->pid, err)) {
         ret->pid = -1;
         st_analyzer_stop(ret, NULL);
         return -1;

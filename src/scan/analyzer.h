@@ -16,8 +16,7 @@ struct st_analyzer {
 };
 #define ST_ANALYZER_NONE ((struct st_analyzer){.pid = -1, .sock = -1})
 
-// libexec beside the running executable's directory, else that directory itself. ST_E_NOTFOUND.
-int st_analyzer_find(char *ret, size_t n, struct st_err *err);
+#define ST_ANALYZER_NAME "stella-analyze"
 // Start it and read its HELLO. private_bytes: cap of its private memory.
 int st_analyzer_start(const char *path, size_t private_bytes, struct st_analyzer *ret, struct st_err *err);
 // Kill and reap it; safe on one that does not run. ret_status (NULL allowed): its wait status before that when it had

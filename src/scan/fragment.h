@@ -66,7 +66,7 @@ struct st_frag_writer;
 // Writes to fd (borrowed, at its current position) or, with fd -1, into `to` (borrowed).
 struct st_frag_writer *st_frag_writer_new(struct st_mem *mem, int fd, struct st_buf *to, struct st_err *err);
 void st_frag_writer_free(struct st_frag_writer *w); // NULL allowed
-int st_frag_put_item(struct st_frag_writer *w, enum st_item_kind kind, struct st_sv path, struct st_err *err);
+int st_frag_put_item(struct st_frag_writer *w, enum st_item_kind kind, uint64_t path_hash, struct st_err *err);
 int st_frag_put_symlink(struct st_frag_writer *w, uint64_t entry, struct st_sv path, struct st_sv target,
                         struct st_err *err);
 // Starts an evidence file; its number (0, 1, ...) is returned through ret_number.

@@ -81,9 +81,9 @@ static int end(struct st_frag_writer *w, struct st_wire_out *o, enum st_frag_tag
     return put_record(w, tag, st_buf_sv(&w->payload), err);
 }
 
-int st_frag_put_item(struct st_frag_writer *w, enum st_item_kind kind, struct st_sv path, struct st_err *err)
+int st_frag_put_item(struct st_frag_writer *w, enum st_item_kind kind, uint64_t path_hash, struct st_err *err)
 {
-    w->items[w->n_items++] = st_path_hash(path) | kind;
+    w->items[w->n_items++] = path_hash | kind;
     return w->n_items < ITEMS_MAX ? 0 : flush_u64(w, ST_FRAG_PATHS, w->items, &w->n_items, err);
 }
 

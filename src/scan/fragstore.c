@@ -2,7 +2,6 @@
 
 #include "base/ckd.h"
 #include "base/fd.h"
-#include "base/sort.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -10,6 +9,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -26,15 +26,17 @@ static int make_dirs(char *path)
     return mkdir(path, 0700) && errno != EEXIST ? -1 : 0;
 }
 
-int st_fragstore_open(const char *dir, const char *sub, struct st_fragstore *ret, struct st_err *err)
+int st_fragstore_open(const char *dir, const char *sub, bool make, struct st_fragstore *ret, struct st_err *err)
 {
     char path[PATH_MAX];
     *ret = (struct st_fragstore){-1};
     if (snprintf(path, sizeof path, "%s/%s", dir, sub) >= (int)sizeof path)
         return st_err_set(err, ST_E_INPUT, "directory name too long: %s", dir);
-    if (make_dirs(path))
+    if (make && make_dirs(path))
         return st_err_sys(err, "%s", path);
     ret->dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (ret->dirfd < 0 && errno == ENOENT && !make)
+        return st_err_set(err, ST_E_NOTFOUND, "%s is not there", path);
     if (ret->dirfd < 0)
         return st_err_sys(err, "%s", path);
     return 0;
@@ -69,6 +71,12 @@ int st_fragstore_get(struct st_fragstore *s, struct st_mem *mem, const char *nam
     return st_take_fd(&fd);
 }
 
+void st_fragstore_drop(struct st_fragstore *s, const char *name)
+{
+    if (s->dirfd >= 0)
+        unlinkat(s->dirfd, name, 0);
+}
+
 int st_fragstore_temp(struct st_fragstore *s, struct st_err *err)
 {
     int fd = openat(s->dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -82,81 +90,180 @@ int st_fragstore_put(struct st_fragstore *s, int fd, const char *name)
     return linkat(AT_FDCWD, self, s->dirfd, name, AT_SYMLINK_FOLLOW) && errno != EEXIST ? -1 : 0;
 }
 
-// ---- eviction
-// ---------------------------------------------------------------------------------------------------------
+// ---- what is there, and eviction ---------------------------------------------------------------------------------
 
-struct entry {
-    time_t used;
-    uint64_t bytes;
-    char name[ST_FRAGSTORE_NAME];
+const struct st_fragstore_limits st_fragstore_limits = {
+    .max_age = ST_CACHE_AGE_MAX,
+    .full = ST_CACHE_FULL(ST_CACHE_BYTES_MAX),
+    .roomy = ST_CACHE_ROOMY(ST_CACHE_BYTES_MAX),
 };
 
-static int by_use(const void *a, const void *b)
-{
-    const struct entry *x = a, *y = b;
-    return x->used != y->used ? (x->used < y->used ? -1 : 1) : strcmp(x->name, y->name);
-}
+struct entry {
+    const char *name;
+    uint64_t bytes; // on disk
+    int64_t used_s;
+    bool stale;
+};
 
-static int list(struct st_fragstore *s, struct st_buf *out, struct st_err *err)
+// fn for every entry; it may remove it.
+static int each(struct st_fragstore *s, void (*fn)(void *ctx, const struct entry *e), void *ctx, struct st_err *err)
 {
     int fd = openat(s->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
-    if (!d)
-        return st_err_sys(err, "cache");
-    struct dirent *e;
-    int rc = 0;
-    while (rc == 0 && (e = readdir(d))) {
-        struct entry one = {0};
-        struct stat st;
-        size_t n = strlen(e->d_name);
-        if (n >= sizeof one.name || e->d_name[0] == '.' || fstatat(s->dirfd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) ||
-            !S_ISREG(st.st_mode))
-            continue;
-        memcpy(one.name, e->d_name, n + 1);
-        one.used = st.st_mtime;
-        one.bytes = (uint64_t)st.st_size;
-        rc = st_buf_add(out, st_sv_mem(&one, sizeof one), err);
+    if (!d) {
+        int rc = st_err_sys(err, "cache");
+        if (fd >= 0)
+            close(fd);
+        return rc;
     }
-    closedir(d);
-    return rc;
-}
-
-int st_fragstore_prune(struct st_fragstore *s, uint64_t max_bytes, uint64_t max_age, bool all,
-                       struct st_fragstore_usage *ret, struct st_err *err)
-{
-    struct st_mem mem;
-    st_mem_init(&mem, 64 << 20, -1);
-    struct st_buf b;
-    st_buf_init(&b, &mem);
-    *ret = (struct st_fragstore_usage){0};
-    int rc = list(s, &b, err);
-    struct entry *at = (struct entry *)(void *)b.ptr;
-    size_t n = b.len / sizeof *at;
-    if (n)
-        st_sort(at, n, sizeof *at, by_use);
-    for (size_t i = 0; i < n; i++)
-        ret->bytes += at[i].bytes;
-    uint64_t goal = ret->bytes > ST_CACHE_COLD(max_bytes) ? ST_CACHE_WARM(max_bytes) : UINT64_MAX;
-    time_t now = time(NULL);
     char mine[ST_FRAGSTORE_NAME];
     st_fragstore_name("", mine); // only the part behind the digest
-    for (size_t i = 0; i < n && rc == 0; i++) {
-        bool old = max_age && now > at[i].used && (uint64_t)(now - at[i].used) > max_age;
-        bool foreign = !st_sv_ends(st_sv_of(at[i].name), st_sv_of(mine));
-        if (!all && !old && !foreign && ret->bytes <= goal) {
-            ret->entries++;
+    for (struct dirent *e; (e = readdir(d));) {
+        struct stat st;
+        struct st_sv name = st_sv_of(e->d_name);
+        if (e->d_name[0] == '.' || !st_sv_ends(name, ST_SV(".frag")) ||
+            fstatat(s->dirfd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
             continue;
-        }
-        if (unlinkat(s->dirfd, at[i].name, 0) == 0) {
-            ret->removed++;
-            ret->removed_bytes += at[i].bytes;
-            ret->bytes -= at[i].bytes;
-        }
+        struct entry one = {e->d_name, (uint64_t)st.st_blocks * 512, st.st_mtime, !st_sv_ends(name, st_sv_of(mine))};
+        fn(ctx, &one);
     }
-    st_buf_release(&b);
-    st_mem_release(&mem);
-    return rc;
+    closedir(d);
+    return 0;
 }
+
+static void add_usage(void *ctx, const struct entry *e)
+{
+    struct st_fragstore_usage *u = ctx;
+    u->entries++;
+    u->bytes += e->bytes;
+    u->stale += e->stale;
+    u->stale_bytes += e->stale ? e->bytes : 0;
+    if (!u->oldest_s || e->used_s < u->oldest_s)
+        u->oldest_s = e->used_s;
+}
+
+int st_fragstore_usage(struct st_fragstore *s, struct st_fragstore_usage *ret, struct st_err *err)
+{
+    *ret = (struct st_fragstore_usage){0};
+    return each(s, add_usage, ret, err);
+}
+
+// Two walks: how many bytes were last used in which span of time, then the removal of all before the span that brings
+// the rest down to the goal, and of as much of that span as is needed.
+#define SPAN_S 600
+#define SPANS (ST_CACHE_AGE_MAX / SPAN_S + 2) // the last: what other versions filed, and all that is older
+
+struct pruning {
+    struct st_fragstore *s;
+    const struct st_fragstore_limits *limits;
+    int64_t now_s;
+    uint64_t bytes[SPANS];
+    size_t cut; // spans from here on go until goal is reached
+    uint64_t goal;
+    struct st_fragstore_pruned *ret;
+};
+
+static bool goes(const struct pruning *p, const struct entry *e)
+{
+    uint64_t age = e->used_s < p->now_s ? (uint64_t)(p->now_s - e->used_s) : 0;
+    return p->limits->all || (p->limits->stale && e->stale) || age > p->limits->max_age;
+}
+
+static size_t span(const struct pruning *p, const struct entry *e)
+{
+    uint64_t age = e->used_s < p->now_s ? (uint64_t)(p->now_s - e->used_s) : 0;
+    return e->stale ? SPANS - 1 : (size_t)ST_MIN(age / SPAN_S, SPANS - 1);
+}
+
+static void add_span(void *ctx, const struct entry *e)
+{
+    struct pruning *p = ctx;
+    if (goes(p, e))
+        return;
+    p->bytes[span(p, e)] += e->bytes;
+    p->ret->bytes += e->bytes;
+}
+
+static void evict(void *ctx, const struct entry *e)
+{
+    struct pruning *p = ctx;
+    bool old = goes(p, e);
+    size_t at = span(p, e);
+    bool over = !old && (at > p->cut || (at == p->cut && p->ret->bytes > p->goal));
+    if ((old || over) && (unlinkat(p->s->dirfd, e->name, 0) == 0 || errno == ENOENT)) {
+        p->ret->removed++;
+        p->ret->removed_bytes += e->bytes;
+        if (over)
+            p->ret->bytes -= ST_MIN(e->bytes, p->ret->bytes);
+        return;
+    }
+    p->ret->entries++;
+    if (old)
+        p->ret->bytes += e->bytes; // could not be removed
+}
+
+int st_fragstore_prune(struct st_fragstore *s, const struct st_fragstore_limits *limits,
+                       struct st_fragstore_pruned *ret, struct st_err *err)
+{
+    *ret = (struct st_fragstore_pruned){0};
+    ST_AUTO_FREE struct pruning *p = calloc(1, sizeof *p);
+    if (!p)
+        return st_err_nomem(err);
+    *p = (struct pruning){.s = s, .limits = limits, .now_s = time(NULL), .cut = SPANS, .ret = ret};
+    if (each(s, add_span, p, err))
+        return -1;
+    if (ret->bytes > limits->full) {
+        p->goal = limits->roomy;
+        uint64_t left = ret->bytes;
+        while (p->cut > 0 && left > p->goal)
+            left -= p->bytes[--p->cut];
+    }
+    if (each(s, evict, p, err))
+        return -1;
+    if (ret->removed)
+        st_fragstore_count(s, &(struct st_fragstore_counts){.evicted = ret->removed});
+    return 0;
+}
+
+// ---- counts -------------------------------------------------------------------------------------------------------
+
+#define COUNTS ".counts"
+#define COUNTS_TEXT 128
+
+static void read_counts(int fd, struct st_fragstore_counts *ret)
+{
+    char text[COUNTS_TEXT];
+    ssize_t n = st_fd_pread(fd, text, sizeof text, 0);
+    struct st_sv rest = st_sv_trim(st_sv_mem(text, n > 0 ? (size_t)n : 0)), word;
+    uint64_t *const at[] = {&ret->hits, &ret->misses, &ret->evicted};
+    *ret = (struct st_fragstore_counts){0};
+    for (size_t i = 0; i < ST_LEN(at) && st_sv_word(&rest, &word); i++)
+        if (!st_sv_u64(word, 10, at[i]))
+            *at[i] = 0;
+}
+
+void st_fragstore_counts(struct st_fragstore *s, struct st_fragstore_counts *ret)
+{
+    *ret = (struct st_fragstore_counts){0};
+    ST_AUTO_CLOSE int fd = openat(s->dirfd, COUNTS, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0)
+        read_counts(fd, ret);
+}
+
+void st_fragstore_count(struct st_fragstore *s, const struct st_fragstore_counts *more)
+{
+    struct st_fragstore_counts c;
+    char text[COUNTS_TEXT];
+    ST_AUTO_CLOSE int fd = openat(s->dirfd, COUNTS, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 || flock(fd, LOCK_EX))
+        return;
+    read_counts(fd, &c);
+    int n = snprintf(text, sizeof text, "%" PRIu64 " %" PRIu64 " %" PRIu64 "\n", c.hits + more->hits,
+                     c.misses + more->misses, c.evicted + more->evicted); // never shorter than what it replaces
+    st_fd_pwrite(fd, text, (size_t)n, 0);
+}
+
+// ---- jobs ---------------------------------------------------------------------------------------------------------
 
 void st_fragstore_remove(const char *dir, const char *sub)
 {
@@ -171,4 +278,24 @@ void st_fragstore_remove(const char *dir, const char *sub)
     if (d)
         closedir(d);
     rmdir(path);
+}
+
+void st_fragstore_sweep(const char *dir, const char *sub, uint64_t max_age)
+{
+    struct st_fragstore s;
+    if (st_fragstore_open(dir, sub, false, &s, NULL))
+        return;
+    DIR *d = fdopendir(st_take_fd(&s.dirfd));
+    struct dirent *e;
+    char path[PATH_MAX];
+    while (d && (e = readdir(d))) {
+        struct stat st;
+        if (e->d_name[0] == '.' || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISDIR(st.st_mode) ||
+            st.st_mtime + (time_t)max_age >= time(NULL) ||
+            snprintf(path, sizeof path, "%s/%s", sub, e->d_name) >= (int)sizeof path)
+            continue;
+        st_fragstore_remove(dir, path);
+    }
+    if (d)
+        closedir(d);
 }

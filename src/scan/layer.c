@@ -36,6 +36,8 @@ struct scan {
     struct st_stream *raw; // borrowed: the blob end of the chain
     struct st_tar *tar;
     bool can_reread;
+    uint8_t by_magic[WANT_MAX]; // catalogers that are told by a file's bytes
+    size_t n_by_magic;
     struct st_arena scratch; // of one parse
     struct st_arena arena;   // of the layer
     struct st_buf content;   // the file in hand
@@ -184,6 +186,7 @@ static int want_again(struct scan *s, struct again want, struct st_sv as, struct
 
 struct file {
     struct st_sv path;
+    uint64_t hash; // of the path
     uint32_t mode;
     uint64_t size, entry, offset; // offset: of the entry's header
     bool link;                    // the bytes stand under another name: not remembered as target of further links
@@ -225,7 +228,7 @@ static int parse_one(struct scan *s, const struct file *f, uint8_t cataloger, co
     if (rc == 0 && f->anyway)
         rc = start(&l, err);
     if (rc == 0 && l.started && !f->link)
-        rc = remember(s, st_path_hash(f->path), l.number, err);
+        rc = remember(s, f->hash, l.number, err);
     return rc;
 }
 
@@ -250,11 +253,8 @@ static int parse_all(struct scan *s, const struct file *f, const uint8_t *want, 
         if (rc == ST_PARSE_AGAIN && whole)
             return st_err_set(err, ST_E_INTERNAL, "%s asked again for a whole file", st_catalogers[want[i]]->name);
         if (rc == ST_PARSE_AGAIN) {
-            struct again a = {.path_hash = st_path_hash(f->path),
-                              .exact = f->entry,
-                              .link_entry = f->entry,
-                              .mode = f->mode,
-                              .cataloger = want[i]};
+            struct again a = {
+                .path_hash = f->hash, .exact = f->entry, .link_entry = f->entry, .mode = f->mode, .cataloger = want[i]};
             keep_place(s, f);
             if (want_again(s, a, f->path, err))
                 return -1;
@@ -368,18 +368,17 @@ static int sparse_file(struct scan *s, const struct file *f, struct st_sv head, 
     struct st_sv run = head;
     while (rc == 0 && r < n_ranges && run.len) {
         uint64_t run_end = pos + run.len;
-        while (r < n_ranges && ranges[r].off < run_end) {
+        while (rc == 0 && r < n_ranges && ranges[r].off < run_end) {
             uint64_t from = ST_MAX(ranges[r].off, pos), to = ST_MIN(ranges[r].end, run_end);
             if (from == ranges[r].off)
                 spans[r] = (struct st_span){from, {kept.ptr + kept.len, (size_t)(ranges[r].end - from)}};
-            memcpy(kept.ptr + kept.len, run.ptr + (from - pos), (size_t)(to - from));
-            kept.len += (size_t)(to - from);
+            rc = st_buf_add(&kept, st_sv_sub(run, (size_t)(from - pos), (size_t)(to - from)), err);
             if (ranges[r].end > run_end)
                 break;
             r++;
         }
         pos = run_end;
-        if (r < n_ranges && (rc = st_tar_data(s->tar, &run, err)) >= 0) {
+        if (rc == 0 && r < n_ranges && (rc = st_tar_data(s->tar, &run, err)) >= 0) {
             if (rc == 0)
                 run.len = 0;
             rc = 0;
@@ -393,12 +392,27 @@ static int sparse_file(struct scan *s, const struct file *f, struct st_sv head, 
     return rc;
 }
 
-static size_t add_magic(struct st_sv head, uint64_t size, uint8_t *want, size_t n)
+// Asked of every file: the catalogers that go by magic were looked up once, and those that share a test stand together.
+static size_t add_magic(const struct scan *s, struct st_sv head, uint64_t size, uint8_t *want, size_t n)
 {
-    for (uint8_t i = 0; st_catalogers[i] && n < WANT_MAX; i++)
-        if (!st_catalogers[i]->globs && st_catalogers[i]->magic && st_catalogers[i]->magic(head, size))
-            want[n++] = i;
+    bool (*asked)(struct st_sv, uint64_t) = NULL;
+    bool yes = false;
+    for (size_t i = 0; i < s->n_by_magic && n < WANT_MAX; i++) {
+        bool (*magic)(struct st_sv, uint64_t) = st_catalogers[s->by_magic[i]]->magic;
+        if (magic != asked)
+            yes = magic(head, size);
+        asked = magic;
+        if (yes)
+            want[n++] = s->by_magic[i];
+    }
     return n;
+}
+
+static void find_by_magic(struct scan *s)
+{
+    for (uint8_t i = 0; st_catalogers[i] && s->n_by_magic < WANT_MAX; i++)
+        if (!st_catalogers[i]->globs && st_catalogers[i]->magic)
+            s->by_magic[s->n_by_magic++] = i;
 }
 
 static bool all_sparse(const uint8_t *want, size_t n)
@@ -432,7 +446,7 @@ static int regular_file(struct scan *s, const struct file *f, uint8_t *want, siz
             head = st_buf_sv(&s->content);
         }
     }
-    n = add_magic(st_sv_sub(head, 0, 16), f->size, want, n);
+    n = add_magic(s, st_sv_sub(head, 0, 16), f->size, want, n);
     if (n == 0)
         return 0;
     if (all_too_large(f, want, n)) {
@@ -474,9 +488,9 @@ static int want_again(struct scan *s, struct again want, struct st_sv as, struct
 }
 
 // A name takes on other bytes: what was known of the old ones is not theirs.
-static void forget(struct scan *s, struct st_sv path)
+static void forget(struct scan *s, uint64_t hash)
 {
-    uint64_t hash = st_path_hash(path), *v = st_map_get(&s->parsed, hash);
+    uint64_t *v = st_map_get(&s->parsed, hash);
     if (v)
         *v = 0;
     if ((v = st_map_get(&s->linked, hash)))
@@ -494,9 +508,9 @@ static struct origin origin_of(const struct scan *s, uint64_t path_hash, uint64_
 }
 
 // The link's name stands for the target's bytes from here on, and for what was read in them.
-static int join_name(struct scan *s, const struct st_tar_entry *e, struct origin o, uint64_t parsed, struct st_err *err)
+static int join_name(struct scan *s, uint64_t hash, struct origin o, uint64_t parsed, struct st_err *err)
 {
-    uint64_t hash = st_path_hash(e->path), *v;
+    uint64_t *v;
     if (parsed) {
         if (!(v = st_map_put(&s->parsed, hash, NULL, err)))
             return -1;
@@ -508,15 +522,16 @@ static int join_name(struct scan *s, const struct st_tar_entry *e, struct origin
     return 0;
 }
 
-static int hard_link(struct scan *s, const struct st_tar_entry *e, const uint8_t *want, size_t n, struct st_err *err)
+static int hard_link(struct scan *s, const struct st_tar_entry *e, uint64_t hash, const uint8_t *want, size_t n,
+                     struct st_err *err)
 {
     uint64_t target = st_path_hash(e->link);
-    if (target == st_path_hash(e->path)) // to itself: changes nothing
+    if (target == hash) // to itself: changes nothing
         return 0;
     struct origin origin = origin_of(s, target, e->index);
     const uint64_t *at = st_map_get(&s->parsed, target);
     uint64_t known = at ? *at : 0;
-    forget(s, e->path);
+    forget(s, hash);
     uint64_t have = 0; // bit i: want[i] has read these bytes under the target's name
     for (uint64_t k = 0; k < (known & 0xFF); k++) {
         uint64_t number = (known >> 8) + k;
@@ -543,7 +558,7 @@ static int hard_link(struct scan *s, const struct st_tar_entry *e, const uint8_t
         if (want_again(s, a, e->path, err))
             return -1;
     }
-    return join_name(s, e, origin, known, err);
+    return join_name(s, hash, origin, known, err);
 }
 
 static int link_unknown(struct scan *s, const struct again *a, const char *text, struct st_err *err)
@@ -562,8 +577,13 @@ static int reread_entry(struct scan *s, const struct st_tar_entry *e, uint64_t f
         struct again *a = &s->again[i - 1];
         if (a->exact != UINT64_MAX ? e->index != a->exact : e->index >= a->before)
             continue;
-        struct file f = {
-            .path = a->as, .mode = a->mode, .size = e->size, .entry = a->link_entry, .link = true, .anyway = a->found};
+        struct file f = {.path = a->as,
+                         .hash = st_path_hash(a->as),
+                         .mode = a->mode,
+                         .size = e->size,
+                         .entry = a->link_entry,
+                         .link = true,
+                         .anyway = a->found};
         a->found = true;
         struct st_view v = {.size = e->size, .n = e->size > 0};
         if (!gathered && !all_too_large(&f, &a->cataloger, 1)) {
@@ -660,18 +680,18 @@ static bool whiteout(struct scan *s, struct st_sv path, int *ret_rc, struct st_e
         return false;
     struct st_sv dir = st_sv_dirname(path), name = st_sv_from(base, 4);
     if (st_sv_eq(name, ST_SV(".wh..opq"))) {
-        *ret_rc = st_frag_put_item(s->out, ST_ITEM_OPAQUE, dir, err);
+        *ret_rc = st_frag_put_item(s->out, ST_ITEM_OPAQUE, st_path_hash(dir), err);
         return true;
     }
     if (name.len == 0 || st_sv_starts(name, ST_SV(".wh."))) { // aufs metadata: not a file of the image, hides nothing
-        *ret_rc = st_frag_put_item(s->out, ST_ITEM_NONDIR, path, err);
+        *ret_rc = st_frag_put_item(s->out, ST_ITEM_NONDIR, st_path_hash(path), err);
         return true;
     }
     st_buf_clear(&s->content);
     *ret_rc = st_buf_add(&s->content, dir, err) || (dir.len && st_buf_addc(&s->content, '/', err)) ||
                       st_buf_add(&s->content, name, err)
                   ? -1
-                  : st_frag_put_item(s->out, ST_ITEM_WHITEOUT, st_buf_sv(&s->content), err);
+                  : st_frag_put_item(s->out, ST_ITEM_WHITEOUT, st_path_hash(st_buf_sv(&s->content)), err);
     return true;
 }
 
@@ -715,19 +735,24 @@ static int entry(struct scan *s, const struct st_tar_entry *e, struct st_err *er
     int rc = 0;
     if (e->type != ST_TAR_DIR && !s->opt->rootfs && whiteout(s, e->path, &rc, err))
         return rc;
-    if (st_frag_put_item(s->out, e->type == ST_TAR_DIR ? ST_ITEM_DIR : ST_ITEM_NONDIR, e->path, err))
+    uint64_t hash = st_path_hash(e->path);
+    if (st_frag_put_item(s->out, e->type == ST_TAR_DIR ? ST_ITEM_DIR : ST_ITEM_NONDIR, hash, err))
         return -1;
     if (e->path.len == 0)
         return 0;
     uint8_t want[WANT_MAX];
     size_t n = st_classify(s->opt->classifier, e->path, want, WANT_MAX);
-    struct file f = {
-        .path = e->path, .mode = e->mode | type_bits(e->type), .size = e->size, .entry = e->index, .offset = e->offset};
+    struct file f = {.path = e->path,
+                     .hash = hash,
+                     .mode = e->mode | type_bits(e->type),
+                     .size = e->size,
+                     .entry = e->index,
+                     .offset = e->offset};
     if (n && by_name(s, &f, want, n, err))
         return -1;
     n = without_names(want, n);
     if (e->type != ST_TAR_HARDLINK && e->type != ST_TAR_DIR)
-        forget(s, e->path);
+        forget(s, hash);
     if (s->opt->rootfs && e->error.len)
         return unreadable(s, e, err);
     if (s->opt->rootfs && e->full_size) { // left out: nobody wants it, or it is too large for whoever does
@@ -742,7 +767,7 @@ static int entry(struct scan *s, const struct st_tar_entry *e, struct st_err *er
         return regular_file(s, &f, want, n, err);
     case ST_TAR_HARDLINK:
         s->stats.files++;
-        return hard_link(s, e, want, n, err);
+        return hard_link(s, e, hash, want, n, err);
     case ST_TAR_SYMLINK:
         return st_frag_put_symlink(s->out, e->index, e->path, e->link, err);
     default:
@@ -782,27 +807,16 @@ static int check_digest(const char *what, const char *want, const char *have, st
                       have);
 }
 
-// The blob's digest says more than the decoder's complaint about the damage it found.
-static void blame_digest(struct scan *s, const struct st_layer_source *src, struct st_err *err)
+// The blob's digest says more than the decoder's complaint about the damage it found: what is left is read for it.
+static void blame_digest(struct scan *s, struct st_stream *tee, struct st_sha256 *blob, struct st_err *err)
 {
-    if (!s->opt->digest[0] || !src->again || !err || err->code != ST_E_CORRUPT)
+    char hex[ST_DIGEST_HEX + 1];
+    struct st_err e;
+    if (!s->opt->digest[0] || !err || err->code != ST_E_CORRUPT || st_stream_drain(tee, NULL) < 0)
         return;
-    struct st_stream *raw = NULL;
-    struct st_sha256 *d = st_sha256_new(s->mem, NULL);
-    if (d && src->open(src->ctx, &raw, NULL) == 0) {
-        char hex[ST_DIGEST_HEX + 1];
-        int rc;
-        while ((rc = st_stream_fill(raw, NULL)) > 0) {
-            st_sha256_add(d, raw->cur, (size_t)(raw->end - raw->cur));
-            raw->cur = raw->end;
-        }
-        st_sha256_hex(d, hex);
-        struct st_err e;
-        if (rc == 0 && check_digest("blob digest", s->opt->digest, hex, &e))
-            *err = e;
-    }
-    st_stream_free(raw);
-    st_sha256_free(d);
+    st_sha256_hex(blob, hex);
+    if (check_digest("blob digest", s->opt->digest, hex, &e))
+        *err = e;
 }
 
 static int first_pass(struct scan *s, const struct st_layer_source *src, struct st_err *err)
@@ -818,10 +832,10 @@ static int first_pass(struct scan *s, const struct st_layer_source *src, struct 
         rc = (blob = st_sha256_new(s->mem, err)) ? 0 : -1;
     if (rc == 0 && (o->diff_id[0] || o->want_diff_id))
         rc = (diff = st_sha256_new(s->mem, err)) ? 0 : -1;
-    struct st_stream *in = raw;
+    struct st_stream *in = raw, *tee = NULL; // tee: borrowed from the chain
     enum st_codec codec = ST_CODEC_NONE;
     if (rc == 0 && blob)
-        in = st_stream_digest(s->mem, in, blob, err);
+        in = tee = st_stream_digest(s->mem, in, blob, err);
     if (rc == 0 && in)
         in = st_stream_detect(s->mem, in, &codec, err);
     if (rc == 0 && in && codec == ST_CODEC_GZIP && s->can_reread) {
@@ -837,6 +851,8 @@ static int first_pass(struct scan *s, const struct st_layer_source *src, struct 
         in = st_stream_limit(s->mem, in, raw, ST_LAYER_BYTES_MAX, ST_LAYER_RATIO_MAX, err);
     if (rc == 0)
         rc = in ? walk(s, in, err) : -1;
+    if (rc && in && tee)
+        blame_digest(s, tee, blob, err);
     if (rc == 0) {
         s->stats.bytes = st_stream_pos(in);
         s->stats.stored = st_stream_pos(raw);
@@ -853,8 +869,6 @@ static int first_pass(struct scan *s, const struct st_layer_source *src, struct 
     s->raw = NULL;
     st_sha256_free(blob);
     st_sha256_free(diff);
-    if (rc)
-        blame_digest(s, src, err);
     return rc;
 }
 
@@ -862,6 +876,7 @@ int st_layer_scan(struct st_mem *mem, const struct st_layer_source *src, const s
                   struct st_frag_writer *out, struct st_layer_stats *ret_stats, struct st_err *err)
 {
     struct scan s = {.mem = mem, .opt = opt, .out = out, .can_reread = src->again};
+    find_by_magic(&s);
     st_arena_init(&s.scratch, mem);
     st_arena_init(&s.arena, mem);
     st_buf_init(&s.content, mem);

@@ -31,8 +31,10 @@ struct worker {
     struct task *task; // NULL: idle
     int out, spill;    // owned
     int blob;          // owned when own_blob
-    bool own_blob, pipe;
-    pid_t writer; // of a pipe
+    bool own_blob;
+    enum st_job_from from;
+    uint64_t ticket; // of the last reading of a remote blob; 0: none
+    pid_t writer;    // of a pipe
     uint64_t since;
 };
 
@@ -49,14 +51,14 @@ struct pool {
 
 static uint64_t slice(const struct pool *p, bool alone)
 {
-    uint64_t all = p->s->opt->memory - ST_SCAN_PARENT_BASE;
+    uint64_t all = p->s->opt->memory - st_scan_base(p->s);
     uint64_t each = all / (alone ? 1 : p->n_workers);
     return each - ST_SCAN_ANALYZER_BASE;
 }
 
 static size_t worker_count(const struct st_scan *s, size_t n_tasks)
 {
-    uint64_t fit = (s->opt->memory - ST_SCAN_PARENT_BASE) / (ST_SCAN_ANALYZER_BASE + ST_SCAN_SLICE_MIN);
+    uint64_t fit = (s->opt->memory - st_scan_base(s)) / (ST_SCAN_ANALYZER_BASE + ST_SCAN_SLICE_MIN);
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     size_t want = s->opt->threads ? s->opt->threads : cpus > 0 ? (size_t)cpus : 1;
     want = ST_MIN(ST_MIN(want, n_tasks), ST_MIN((size_t)fit, (size_t)ST_SCAN_ANALYZERS_MAX));
@@ -138,7 +140,9 @@ static int open_blob(struct pool *p, struct worker *w, size_t i, uint64_t *ret_o
 {
     struct st_scan *s = p->s;
     const struct st_image_layer *l = &s->image.layers[i];
-    w->own_blob = w->pipe = false;
+    w->own_blob = false;
+    w->from = ST_JOB_FILE;
+    w->ticket = 0;
     w->writer = 0;
     *ret_off = l->blob.offset;
     *ret_len = l->blob.length;
@@ -155,8 +159,14 @@ static int open_blob(struct pool *p, struct worker *w, size_t i, uint64_t *ret_o
         return rc > 0 ? 0 : -1;
     }
     case ST_BLOB_TREE:
-        w->own_blob = w->pipe = true;
+        w->own_blob = true;
+        w->from = ST_JOB_PIPE;
         return st_pool_rootfs(s, &w->blob, &w->writer, err);
+    case ST_BLOB_REMOTE:
+        w->from = ST_JOB_ASKED;
+        if (s->opt->opened->remote)
+            return 0;
+        return st_err_set(err, ST_E_CRASH, "the analyzer found a remote layer in a local image");
     default:
         return st_err_set(err, ST_E_INTERNAL, "layer %zu has no bytes", i);
     }
@@ -184,16 +194,21 @@ static int send_job(struct pool *p, struct worker *w, struct task *t, struct st_
     uint64_t limit = slice(p, t->solo);
     struct st_wire_out o = st_proto_begin(&p->msg, ST_PROTO_LAYER);
     st_job_put_mem(&o, (struct st_job_mem){limit, ST_MIN(limit, ST_SCAN_SPILL_AT)});
-    st_wire_put_u64(&o, w->pipe);
+    st_wire_put_u64(&o, w->from);
     st_wire_put_u64(&o, off);
     st_wire_put_u64(&o, len);
     put_digests(&o, p->s, t->layer);
     st_wire_put_u64(&o, t->crashes ? 1 : 0);
     if (t->crashes)
         st_wire_put_sv(&o, st_sv_mem(t->skip, t->skip_len));
-    int fds[3] = {w->out, w->blob, w->spill};
+    int fds[3] = {w->out};
+    size_t n = 1;
+    if (w->from != ST_JOB_ASKED)
+        fds[n++] = w->blob;
+    if (w->spill >= 0)
+        fds[n++] = w->spill;
     memset(w->a.watch, 0, offsetof(struct st_layer_watch, path));
-    return st_proto_send(w->a.sock, &o, fds, w->spill >= 0 ? 3 : 2, err);
+    return st_proto_send(w->a.sock, &o, fds, n, err);
 }
 
 static int start_worker(struct pool *p, struct worker *w, struct st_err *err)
@@ -317,7 +332,7 @@ static int finished(struct pool *p, struct worker *w, struct st_err *err)
     struct st_scan *s = p->s;
     size_t i = w->task->layer;
     struct st_err why = {0};
-    if (w->pipe && reap_writer(w, false)) {
+    if (w->from == ST_JOB_PIPE && reap_writer(w, false)) {
         st_err_set(&why, ST_E_FAILED, "reading the directory failed");
         return fail_layer(p, i, &why, err);
     }
@@ -338,7 +353,7 @@ static int died(struct pool *p, struct worker *w, struct st_err *err)
     bool parsing = atomic_load(&w->a.watch->parsing) != 0;
     char path[ST_WATCH_PATH_MAX];
     memcpy(path, w->a.watch->path, len);
-    bool pipe = w->pipe;
+    bool pipe = w->from == ST_JOB_PIPE;
     int status = 0;
     stop_worker(p, w, &status);
     end_task(p, w);
@@ -360,6 +375,36 @@ static int died(struct pool *p, struct worker *w, struct st_err *err)
     return fail_layer(p, t->layer, &why, err);
 }
 
+// The analyzer wants a remote blob's bytes from some offset on.
+static int give_bytes(struct pool *p, struct worker *w, struct st_proto_msg *m, struct st_err *err)
+{
+    struct st_scan *s = p->s;
+    const struct st_image_layer *l = &s->image.layers[w->task->layer];
+    ST_AUTO_CLOSE int fd = -1;
+    struct st_err why = {0};
+    uint64_t from = st_wire_max(&m->in, l->blob.length);
+    int rc = w->from == ST_JOB_ASKED && st_wire_ok(&m->in)
+                 ? 0
+                 : st_err_set(&why, ST_E_CRASH, "the analyzer asked for nonsense");
+    if (rc == 0)
+        rc = s->opt->opened->remote->blob(s->opt->opened->remote, l->name, from, l->blob.length, &fd, &w->ticket, &why);
+    struct st_wire_out o = st_proto_begin(&p->msg, rc ? ST_PROTO_FAIL : ST_PROTO_GIVE);
+    if (rc)
+        st_proto_put_err(&o, &why);
+    else
+        st_wire_put_u64(&o, l->blob.length);
+    return st_proto_send(w->a.sock, &o, &fd, fd >= 0, err);
+}
+
+// What the process that brings the bytes has to say goes before what the analyzer made of their end.
+static void blame_remote(struct pool *p, const struct worker *w, struct st_err *why)
+{
+    struct st_remote *r = p->s->opt->opened->remote;
+    struct st_err e = {0};
+    if (w->ticket && r->failed(r, w->ticket, &e))
+        *why = e;
+}
+
 static int answer(struct pool *p, struct worker *w, struct st_err *err)
 {
     struct st_proto_msg m;
@@ -376,7 +421,9 @@ static int answer(struct pool *p, struct worker *w, struct st_err *err)
     st_scan_sample(p->s, "layers", w->task->layer, pids, n);
     struct task *t = w->task;
     struct st_err why = {0};
-    if (m.tag == ST_PROTO_DONE) {
+    if (m.tag == ST_PROTO_ASK_BYTES) {
+        rc = give_bytes(p, w, &m, err);
+    } else if (m.tag == ST_PROTO_DONE) {
         rc = finished(p, w, err);
         end_task(p, w);
     } else {
@@ -384,6 +431,7 @@ static int answer(struct pool *p, struct worker *w, struct st_err *err)
             st_proto_get_err(&m.in, &why);
         else
             st_err_set(&why, ST_E_CRASH, "the analyzer sent an unexpected message");
+        blame_remote(p, w, &why);
         end_task(p, w);
         rc = why.code == ST_E_MEMORY ? needs_memory(p, t, &why, err) : fail_layer(p, t->layer, &why, err);
     }

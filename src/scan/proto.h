@@ -8,6 +8,8 @@
 //   GIVE    [fd] size                  ->
 //                                  <-  DONE       the encoded image is in the out fd
 //   LAYER   blob fd, out fd, spill fd         ->
+//                                  <-  ASK_BYTES  offset           (a remote blob: its bytes from there on)
+//   GIVE    pipe                       ->
 //                                  <-  DONE       the fragment is in the out fd
 //   STREAM  input fd, out fd, spill fd        ->
 //                                  <-  ASK_OUT    (another fragment)
@@ -33,6 +35,7 @@ enum st_proto_tag {
     ST_PROTO_STREAM,
     ST_PROTO_ASK_BLOB,
     ST_PROTO_ASK_OUT,
+    ST_PROTO_ASK_BYTES,
     ST_PROTO_GIVE,
     ST_PROTO_DONE,
     ST_PROTO_FAIL,

@@ -6,10 +6,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 static const struct {
@@ -49,7 +52,11 @@ struct ruleset_attr {
     uint64_t fs, net, scoped;
 };
 
-static int landlock(struct st_sandbox_report *rep, struct st_err *err)
+#define FS_RIGHT_READ_FILE (1ull << 2)
+
+// readable: files that may still be opened for reading, NULL-terminated; NULL: none, and no TCP port either. What is
+// not there now cannot be opened later.
+static int landlock(const char *const *readable, struct st_sandbox_report *rep, struct st_err *err)
 {
     long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     if (abi < 1) {
@@ -61,11 +68,19 @@ static int landlock(struct st_sandbox_report *rep, struct st_err *err)
     attr.fs |= abi >= 2 ? FS_RIGHT_REFER : 0;
     attr.fs |= abi >= 3 ? FS_RIGHT_TRUNCATE : 0;
     attr.fs |= abi >= 5 ? FS_RIGHT_IOCTL_DEV : 0;
-    attr.net = abi >= 4 ? NET_RIGHTS : 0;
+    attr.net = abi >= 4 && !readable ? NET_RIGHTS : 0;
     attr.scoped = abi >= 6 ? SCOPES : 0;
     size_t size = abi >= 6 ? sizeof attr : abi >= 4 ? 16 : 8;
     ST_AUTO_CLOSE int fd = (int)syscall(SYS_landlock_create_ruleset, &attr, size, 0);
-    if (fd < 0 || syscall(SYS_landlock_restrict_self, fd, 0))
+    if (fd < 0)
+        return st_err_sys(err, "landlock");
+    for (; readable && *readable; readable++) {
+        ST_AUTO_CLOSE int file = open(*readable, O_PATH | O_CLOEXEC);
+        struct landlock_path_beneath_attr rule = {.allowed_access = FS_RIGHT_READ_FILE, .parent_fd = file};
+        if (file >= 0 && syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH, &rule, 0))
+            return st_err_sys(err, "landlock %s", *readable);
+    }
+    if (syscall(SYS_landlock_restrict_self, fd, 0))
         return st_err_sys(err, "landlock");
     return 0;
 }
@@ -84,7 +99,66 @@ static const int allowed[] = {
     SCMP_SYS(gettid),        SCMP_SYS(tgkill),          SCMP_SYS(poll),
 };
 
-static int add_rules(scmp_filter_ctx ctx)
+// What a network needs beyond that: sockets, and the thread that libcurl looks names up in. The C library opens its
+// files by openat: for reading only, and only those that Landlock lets through.
+static const int allowed_network[] = {
+    SCMP_SYS(connect),
+    SCMP_SYS(getsockname),
+    SCMP_SYS(getpeername),
+    SCMP_SYS(getsockopt),
+    SCMP_SYS(setsockopt),
+    SCMP_SYS(sendto),
+    SCMP_SYS(recvfrom),
+    SCMP_SYS(sendmmsg),
+    SCMP_SYS(bind),
+    SCMP_SYS(shutdown),
+    SCMP_SYS(fcntl),
+    SCMP_SYS(pipe2),
+    SCMP_SYS(socketpair),
+    SCMP_SYS(eventfd2),
+    SCMP_SYS(ppoll),
+    SCMP_SYS(memfd_create),
+    SCMP_SYS(set_robust_list),
+    SCMP_SYS(rseq),
+    SCMP_SYS(sched_getaffinity),
+    SCMP_SYS(rt_sigaction),
+    SCMP_SYS(sigaltstack),
+    SCMP_SYS(uname),
+    SCMP_SYS(stat),
+    SCMP_SYS(access),
+    SCMP_SYS(getuid),
+    SCMP_SYS(geteuid),
+    SCMP_SYS(getgid),
+    SCMP_SYS(getegid),
+    SCMP_SYS(clock_nanosleep),
+    SCMP_SYS(sysinfo),
+    SCMP_SYS(readlink),
+    SCMP_SYS(mlock),
+    SCMP_SYS(nanosleep),
+    SCMP_SYS(prlimit64),
+};
+
+static int add_network_rules(scmp_filter_ctx ctx)
+{
+    static const int families[] = {AF_INET, AF_INET6, AF_NETLINK};
+    for (size_t i = 0; i < ST_LEN(allowed_network); i++)
+        if (seccomp_rule_add(ctx, SCMP_ACT_ALLOW, allowed_network[i], 0))
+            return -1;
+    for (size_t i = 0; i < ST_LEN(families); i++)
+        if (seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i])))
+            return -1;
+    // clone3 hides its flags from a filter; without it the C library uses clone.
+    return seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) ||
+                   seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+                                    SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD)) ||
+                   seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, FIONREAD)) ||
+                   seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
+                                    SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY))
+               ? -1
+               : 0;
+}
+
+static int add_rules(scmp_filter_ctx ctx, bool network)
 {
     for (size_t i = 0; i < ST_LEN(allowed); i++)
         if (seccomp_rule_add(ctx, SCMP_ACT_ALLOW, allowed[i], 0))
@@ -101,14 +175,15 @@ static int add_rules(scmp_filter_ctx ctx)
     for (size_t i = 0; i < ST_LEN(deadly); i++)
         if (seccomp_rule_add(ctx, SCMP_ACT_KILL_PROCESS, deadly[i], 0))
             return -1;
-    return 0;
+    return network ? add_network_rules(ctx) : 0;
 }
 
-static int seccomp(struct st_sandbox_report *rep, struct st_err *err)
+static int seccomp(bool network, struct st_sandbox_report *rep, struct st_err *err)
 {
 #ifdef ST_SANITIZED
     (void)err;
     (void)add_rules;
+    (void)network;
     rep->state[ST_SANDBOX_SECCOMP] = ST_SANDBOX_OFF; // the sanitizers' run time needs more
     return 0;
 #else
@@ -117,22 +192,22 @@ static int seccomp(struct st_sandbox_report *rep, struct st_err *err)
         return 0;
     }
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-    int rc = ctx && add_rules(ctx) == 0 ? seccomp_load(ctx) : -ENOMEM;
+    int rc = ctx && add_rules(ctx, network) == 0 ? seccomp_load(ctx) : -ENOMEM;
     if (ctx)
         seccomp_release(ctx);
     return rc ? st_err_set(err, ST_E_FAILED, "seccomp filter: %s", strerror(-rc)) : 0;
 #endif
 }
 
-static int rlimits(size_t private_bytes, struct st_err *err)
+static int rlimits(size_t private_bytes, bool network, struct st_err *err)
 {
     const struct {
         int what;
         rlim_t value;
     } limits[] = {
         {RLIMIT_CORE, 0},
-        {RLIMIT_NPROC, 0},
-        {RLIMIT_NOFILE, 32},
+        {RLIMIT_NPROC, network ? RLIM_INFINITY : 0}, // threads count, too; seccomp keeps it to threads
+        {RLIMIT_NOFILE, network ? 256 : 32},
 #ifndef ST_SANITIZED
         {RLIMIT_DATA, private_bytes},
 #endif
@@ -140,13 +215,15 @@ static int rlimits(size_t private_bytes, struct st_err *err)
     (void)private_bytes;
     for (size_t i = 0; i < ST_LEN(limits); i++) {
         struct rlimit r = {limits[i].value, limits[i].value};
+        if (limits[i].value == RLIM_INFINITY)
+            continue;
         if (setrlimit(limits[i].what, &r))
             return st_err_sys(err, "setrlimit");
     }
     return 0;
 }
 
-int st_sandbox_enter(size_t private_bytes, struct st_sandbox_report *ret, struct st_err *err)
+static int enter(size_t private_bytes, const char *const *readable, struct st_sandbox_report *ret, struct st_err *err)
 {
     *ret = (struct st_sandbox_report){0};
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
@@ -157,7 +234,22 @@ int st_sandbox_enter(size_t private_bytes, struct st_sandbox_report *ret, struct
     if (prctl(PR_SET_DUMPABLE, 0))
         return st_err_sys(err, "PR_SET_DUMPABLE");
 #endif
-    if (rlimits(private_bytes, err) || landlock(ret, err) || seccomp(ret, err))
+    bool network = readable != NULL;
+    if (rlimits(private_bytes, network, err) || landlock(readable, ret, err) || seccomp(network, ret, err))
         return -1;
     return 0;
+}
+
+int st_sandbox_enter(size_t private_bytes, struct st_sandbox_report *ret, struct st_err *err)
+{
+    return enter(private_bytes, NULL, ret, err);
+}
+
+int st_sandbox_enter_network(size_t private_bytes, struct st_sandbox_report *ret, struct st_err *err)
+{
+    // What glibc's resolver reads again when it has changed. The name services were loaded before (no PROT_EXEC here).
+    static const char *const readable[] = {
+        "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf",
+        "/etc/services",    NULL};
+    return enter(private_bytes, readable, ret, err);
 }

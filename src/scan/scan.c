@@ -3,6 +3,7 @@
 #include "base/ckd.h"
 #include "image/blobs.h"
 #include "scan/analyze_jobs.h"
+#include "scan/helper.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -60,6 +61,8 @@ void st_scan_sample(struct st_scan *s, const char *phase, size_t layer, const pi
     uint64_t sum = pss_of(0);
     for (size_t i = 0; i < n; i++)
         sum += pss_of(pids[i]);
+    if (s->opt->opened->remote)
+        sum += pss_of(s->opt->opened->remote->pid);
     if (sum > s->profile.peak_tree) {
         s->profile.peak_tree = sum;
         s->profile.peak_phase = phase;
@@ -110,13 +113,50 @@ int st_scan_take(struct st_scan *s, size_t i, int fd, struct st_err *err)
     return 0;
 }
 
+// Digests of the bytes that a fragment came from against those that the image names: the blob's, or the diff ID where
+// the source has no blob digest; with `full` both. What was not computed matches nothing, unless nothing is verified.
+static int check_digests(const struct st_scan *s, size_t i, struct st_err *err)
+{
+    const struct st_subject_layer *l = &s->image.subject.layers[i];
+    const struct st_layer_stats *have = &s->layers[i].stats;
+    struct st_sv blob = st_scan_hex(l->digest), diff = st_scan_hex(l->diff_id);
+    struct st_sv have_blob = st_sv_of(have->digest), have_diff = have->diff_id[0] ? st_sv_of(have->diff_id) : have_blob;
+    bool some = s->opt->verify != ST_VERIFY_NONE, both = s->opt->verify == ST_VERIFY_FULL;
+    if (blob.len && (some || have_blob.len) && !st_sv_eq(blob, have_blob))
+        return st_err_set(err, ST_E_CORRUPT,
+                          "layer %zu: blob digest does not match: expected sha256:" ST_SV_FMT
+                          ", the bytes give sha256:" ST_SV_FMT,
+                          i, ST_SV_ARG(blob), ST_SV_ARG(have_blob));
+    if (diff.len && (both || (!blob.len && (some || have_diff.len))) && !st_sv_eq(diff, have_diff))
+        return st_err_set(err, ST_E_CORRUPT,
+                          "layer %zu: diff ID does not match: expected sha256:" ST_SV_FMT
+                          ", the bytes give sha256:" ST_SV_FMT,
+                          i, ST_SV_ARG(diff), ST_SV_ARG(have_diff));
+    return 0;
+}
+
+// A fragment that was kept, if it is of these very bytes. One that is not makes room for the one that will be made now:
+// a checkpoint of another blob under the same configuration, a cached layer whose diff ID nobody asked for then.
+static bool take_kept(struct st_scan *s, size_t i, struct st_fragstore *store, const char *name)
+{
+    ST_AUTO_CLOSE int fd = st_fragstore_get(store, &s->mem, name);
+    if (fd < 0)
+        return false;
+    if (st_frag_stats(&s->mem, fd, &s->layers[i].stats, NULL) || check_digests(s, i, NULL)) {
+        s->layers[i].stats = (struct st_layer_stats){0};
+        st_fragstore_drop(store, name);
+        return false;
+    }
+    s->fragments[i] = st_take_fd(&fd);
+    return true;
+}
+
 // A layer that need not be read: the same blob twice, a checkpoint, the cache. Only digests of stored blobs count: a
 // diff ID in a config is a claim that reading nothing cannot check.
 static bool have_already(struct st_scan *s, size_t i)
 {
     char name[ST_FRAGSTORE_NAME];
     struct st_sv hex = st_scan_hex(s->image.subject.layers[i].digest);
-    int fd = -1;
     for (size_t k = 0; k < i && hex.len; k++)
         if (st_sv_eq(s->image.subject.layers[k].digest, s->image.subject.layers[i].digest) &&
             s->layers[k].how != ST_LAYER_FOREIGN) {
@@ -124,41 +164,35 @@ static bool have_already(struct st_scan *s, size_t i)
             s->layers[i].same_as = k;
             return true;
         }
-    if (s->opt->resume) {
-        checkpoint_name(i, name);
-        fd = st_fragstore_get(&s->job, &s->mem, name);
+    checkpoint_name(i, name);
+    if (s->opt->resume && take_kept(s, i, &s->job, name)) {
         s->layers[i].how = ST_LAYER_RESUMED;
+        return true;
     }
-    if (fd < 0 && hex.len && s->opt->verify != ST_VERIFY_NONE) {
-        st_fragstore_name(hex.ptr, name);
-        fd = st_fragstore_get(&s->cache, &s->mem, name);
-        s->layers[i].how = ST_LAYER_CACHED;
-    }
-    if (fd < 0)
+    if (!hex.len || s->opt->verify == ST_VERIFY_NONE)
         return false;
-    s->fragments[i] = fd;
-    if (st_frag_stats(&s->mem, fd, &s->layers[i].stats, NULL)) {
-        close(fd);
-        s->fragments[i] = -1;
+    st_fragstore_name(hex.ptr, name);
+    if (!take_kept(s, i, &s->cache, name))
         return false;
-    }
+    s->layers[i].how = ST_LAYER_CACHED;
     return true;
 }
 
 static void open_stores(struct st_scan *s)
 {
     struct st_err e = {0};
-    if (s->opt->cache_dir && st_fragstore_open(s->opt->cache_dir, "layers", &s->cache, &e))
+    if (s->opt->cache_dir && st_fragstore_open(s->opt->cache_dir, "layers", true, &s->cache, &e))
         st_scan_warn(s, "the layer cache cannot be used, the scan goes on without it");
     if (!s->opt->state_dir || s->image.subject.rootfs)
         return;
+    st_fragstore_sweep(s->opt->state_dir, "jobs", ST_CHECKPOINT_AGE_MAX);
     struct st_sv id = st_scan_hex(s->image.subject.config_digest);
     snprintf(s->job_sub, sizeof s->job_sub, "jobs/%.*s", (int)ST_MIN(id.len, (size_t)ST_DIGEST_HEX),
              id.ptr ? id.ptr : "");
     snprintf(s->state_dir, sizeof s->state_dir, "%s", s->opt->state_dir);
     if (!s->opt->resume)
         st_fragstore_remove(s->state_dir, s->job_sub);
-    st_fragstore_open(s->state_dir, s->job_sub, &s->job, NULL);
+    st_fragstore_open(s->state_dir, s->job_sub, true, &s->job, NULL);
 }
 
 void st_scan_forget(struct st_scan *s)
@@ -224,7 +258,10 @@ static int serve_ask(struct st_scan *s, struct st_analyzer *a, struct st_proto_m
     }
     ST_AUTO_CLOSE int fd = -1;
     uint64_t size = 0;
-    int rc = st_blobs_dir_open(s->opt->opened->dirfd, st_wire_sv(&m->in), &fd, &size, &why);
+    struct st_remote *remote = s->opt->opened->remote;
+    struct st_sv name = st_wire_sv(&m->in);
+    int rc = remote ? remote->document(remote, name, &fd, &size, &why)
+                    : st_blobs_dir_open(s->opt->opened->dirfd, name, &fd, &size, &why);
     return give(a, b, rc > 0 ? fd : -1, size, rc < 0 ? &why : NULL, err);
 }
 
@@ -296,15 +333,16 @@ static int send_index(struct st_scan *s, struct st_analyzer *a, struct st_buf *b
 {
     const struct st_opened *o = s->opt->opened;
     bool stream = o->kind == ST_OPENED_STREAM;
-    uint64_t limit = s->opt->memory - ST_SCAN_PARENT_BASE - ST_SCAN_ANALYZER_BASE;
+    uint64_t limit = s->opt->memory - st_scan_base(s) - ST_SCAN_ANALYZER_BASE;
     struct st_wire_out w = st_proto_begin(b, stream ? ST_PROTO_STREAM : ST_PROTO_INDEX);
     st_job_put_mem(&w, (struct st_job_mem){limit, ST_MIN(limit, ST_SCAN_SPILL_AT)});
-    st_wire_put_u64(&w, stream                         ? s->opt->verify != ST_VERIFY_NONE
-                        : o->kind == ST_OPENED_OCI_DIR ? UINT64_MAX
-                                                       : o->size);
+    bool by_name = o->kind == ST_OPENED_OCI_DIR || o->kind == ST_OPENED_REMOTE;
+    st_wire_put_u64(&w, stream ? s->opt->verify : by_name ? UINT64_MAX : o->size);
+    if (!stream)
+        st_wire_put_u64(&w, o->kind == ST_OPENED_REMOTE);
     put_resolve(&w, s->opt);
     int fds[3] = {out, o->fd, spill};
-    size_t n = o->kind == ST_OPENED_OCI_DIR ? 1 : spill >= 0 && stream ? 3 : 2;
+    size_t n = by_name ? 1 : spill >= 0 && stream ? 3 : 2;
     return st_proto_send(a->sock, &w, fds, n, err);
 }
 
@@ -368,7 +406,6 @@ static int foreign(struct st_scan *s, size_t i, struct st_err *err)
 // A layer that went by in a stream: its digests against the manifest's.
 static int take_passed(struct st_scan *s, size_t i, struct st_err *err)
 {
-    const struct st_subject_layer *l = &s->image.subject.layers[i];
     uint64_t k = s->image.layers[i].blob.offset;
     if (k >= s->n_passed)
         return st_err_set(err, ST_E_CRASH, "the analyzer named a blob that did not come by");
@@ -382,19 +419,7 @@ static int take_passed(struct st_scan *s, size_t i, struct st_err *err)
     s->passed[k] = -1;
     if (st_scan_take(s, i, fd, err))
         return -1;
-    const struct st_layer_stats *st = &s->layers[i].stats;
-    struct st_sv blob = st_scan_hex(l->digest), diff = st_scan_hex(l->diff_id);
-    bool none = s->opt->verify == ST_VERIFY_NONE;
-    struct st_sv have_diff = st_sv_of(st->diff_id[0] ? st->diff_id : st->digest);
-    if (!none && blob.len && !st_sv_eq(blob, st_sv_of(st->digest)))
-        return st_err_set(err, ST_E_CORRUPT,
-                          "layer %zu: blob digest does not match: expected sha256:%.*s, the bytes give sha256:%s", i,
-                          ST_DIGEST_HEX, blob.ptr, st->digest);
-    if (!none && !blob.len && diff.len && !st_sv_eq(diff, have_diff))
-        return st_err_set(err, ST_E_CORRUPT,
-                          "layer %zu: diff ID does not match: expected sha256:%.*s, the bytes give sha256:%.*s", i,
-                          ST_DIGEST_HEX, diff.ptr, (int)have_diff.len, have_diff.ptr);
-    return 0;
+    return check_digests(s, i, err);
 }
 
 static int sort_layers(struct st_scan *s, size_t *todo, size_t *ret_n, struct st_err *err)
@@ -418,6 +443,22 @@ static int sort_layers(struct st_scan *s, size_t *todo, size_t *ret_n, struct st
     }
     *ret_n = n;
     return 0;
+}
+
+// What this scan did to the cache is counted; one that added to it keeps it within its limits.
+static void keep_limits(struct st_scan *s)
+{
+    struct st_fragstore_counts count = {0};
+    struct st_fragstore_pruned pruned;
+    if (s->cache.dirfd < 0)
+        return;
+    for (size_t i = 0; i < s->n_layers; i++) {
+        count.hits += s->layers[i].how == ST_LAYER_CACHED;
+        count.misses += s->layers[i].how == ST_LAYER_SCANNED;
+    }
+    st_fragstore_count(&s->cache, &count);
+    if (count.misses)
+        st_fragstore_prune(&s->cache, &st_fragstore_limits, &pruned, NULL);
 }
 
 static int read_layers(struct st_scan *s, struct st_err *err)
@@ -447,10 +488,7 @@ static int read_layers(struct st_scan *s, struct st_err *err)
             s->layers[i].stats = s->layers[s->layers[i].same_as].stats;
             s->failed += s->layers[s->layers[i].same_as].how == ST_LAYER_FAILED;
         }
-    if (n && s->cache.dirfd >= 0) {
-        struct st_fragstore_usage use;
-        st_fragstore_prune(&s->cache, ST_CACHE_BYTES_MAX, ST_CACHE_AGE_MAX, false, &use, NULL);
-    }
+    keep_limits(s);
     return 0;
 }
 
@@ -483,11 +521,11 @@ static int begin(const struct st_scan_request *opt, struct st_scan **ret, struct
     s->opt = opt;
     s->cache.dirfd = s->job.dirfd = -1;
     s->spill_fd = opt->spill_dir ? st_fd_temp(opt->spill_dir, NULL) : -1;
-    st_mem_init(&s->mem, (size_t)(opt->memory - ST_SCAN_PARENT_BASE), s->spill_fd);
+    st_mem_init(&s->mem, (size_t)(opt->memory - st_scan_base(s)), s->spill_fd);
     s->mem.spill_at = ST_MIN(s->mem.limit, (size_t)(2 * ST_SCAN_SPILL_AT));
     st_arena_init(&s->arena, &s->mem);
     *ret = s;
-    return st_analyzer_find(s->analyzer, sizeof s->analyzer, err);
+    return st_helper_find(ST_ANALYZER_NAME, s->analyzer, sizeof s->analyzer, err);
 }
 
 static int run(struct st_scan *s, struct st_err *err)
@@ -565,7 +603,7 @@ int st_scan_sandbox(struct st_sandbox_report *ret, struct st_err *err)
 {
     char path[PATH_MAX];
     struct st_analyzer a;
-    if (st_analyzer_find(path, sizeof path, err) || st_analyzer_start(path, 64u << 20, &a, err))
+    if (st_helper_find(ST_ANALYZER_NAME, path, sizeof path, err) || st_analyzer_start(path, 64u << 20, &a, err))
         return -1;
     *ret = a.sandbox;
     st_analyzer_stop(&a, NULL);

@@ -39,6 +39,11 @@ struct st_scan {
     size_t n_passed;
 };
 
+// What the processes beside the analyzers cost: the parent, and the one that fetches.
+static inline uint64_t st_scan_base(const struct st_scan *s)
+{
+    return ST_SCAN_PARENT_BASE + (s->opt->opened->remote ? s->opt->opened->remote->private_bytes : 0);
+}
 uint64_t st_scan_now_ms(void);
 // The digits of a "sha256:..." digest; empty when it is none.
 static inline struct st_sv st_scan_hex(struct st_sv digest)

@@ -61,7 +61,10 @@
     X(cpu_usage_us, CPU_STAT, "usage_usec")                   \
     X(cpu_user_us, CPU_STAT, "user_usec")                     \
     X(cpu_system_us, CPU_STAT, "system_usec")                 \
-    X(pids, PIDS_CURRENT, "")
+    X(pids, PIDS_CURRENT, "")                                 \
+    X(cpu_throttled_us, CPU_STAT, "throttled_usec")           \
+    X(host_swap_free, HOST_MEMINFO, "SwapFree")               \
+    X(host_available, HOST_MEMINFO, "MemAvailable")
 
 enum st_wd_field {
 #define ST_WD_FIELD_ENUM(name, file, key) ST_WD_F_##name,
@@ -71,7 +74,8 @@ enum st_wd_field {
 };
 
 // The files, in the order in which they are read: what the verdict needs most comes first, memory.stat (an rstat
-// flush) last.
+// flush) last. A name that begins with '/' is the host's, not the cgroup's: without it a swap limit of "max" would pass
+// for room on a host that has no swap.
 #define ST_WD_FILES(X)                            \
     X(MEMORY_CURRENT, "memory.current")           \
     X(MEMORY_MAX, "memory.max")                   \
@@ -85,6 +89,7 @@ enum st_wd_field {
     X(IO_PRESSURE, "io.pressure")                 \
     X(CPU_STAT, "cpu.stat")                       \
     X(PIDS_CURRENT, "pids.current")               \
+    X(HOST_MEMINFO, "/proc/meminfo")              \
     X(MEMORY_STAT, "memory.stat")
 
 enum st_wd_file {
@@ -113,8 +118,9 @@ const char *st_wd_field_name(enum st_wd_field f); // "current", ...
 const char *st_wd_file_name(enum st_wd_file f);   // "memory.current", ...
 
 // Read the text of one file into the fields that come from it. Never fails: a key that is missing, a number that does
-// not fit or is no number leaves its field absent, other keys are passed over. "max" is ST_WD_NONE. Text cut in the
-// middle of a line loses that line.
+// not fit or is no number leaves its field absent, other keys are passed over; of a key that comes twice the first
+// counts. "max" is ST_WD_NONE; /proc/meminfo's kB become bytes; of a pressure line the field is its total. Text cut in
+// the middle of a line (no newline at its end) loses that line.
 void st_wd_sample_parse(struct st_wd_sample *s, enum st_wd_file file, struct st_sv text);
 
 #endif

@@ -1,6 +1,6 @@
 # Manual pages render without a warning; completion files are valid and complete what they should.
 # shellcheck shell=bash disable=SC2154,SC2034,SC2207  # run by tests/cli/run; COMP_* are bash's
-for page in "$docs"/*.1; do
+for page in "$docs"/*.[18]; do
     name=$(basename "$page")
     if command -v groff >/dev/null; then
         groff -man -ww -Tutf8 -z "$page" 2>warnings
@@ -18,19 +18,23 @@ on_page() {
     return $missing
 }
 ok "every option of scan image is on its page" on_page
-ok "bash completion parses" bash -n "$docs/stella.bash"
-if command -v zsh >/dev/null; then ok "zsh completion parses" zsh -n "$docs/_stella"; else skip "zsh completion" "no zsh"; fi
-if command -v fish >/dev/null; then ok "fish completion parses" fish -n "$docs/stella.fish"; else skip "fish completion" "no fish"; fi
+for program in stella stella-act; do
+    ok "bash completion of $program parses" bash -n "$docs/$program.bash"
+    if command -v zsh >/dev/null; then ok "zsh completion of $program parses" zsh -n "$docs/_$program"; else skip "zsh completion of $program" "no zsh"; fi
+    if command -v fish >/dev/null; then ok "fish completion of $program parses" fish -n "$docs/$program.fish"; else skip "fish completion of $program" "no fish"; fi
+done
 
 # shellcheck source=/dev/null
 . "$docs/stella.bash"
+# shellcheck source=/dev/null
+. "$docs/stella-act.bash"
 compopt() { :; }
 completes() { # expected, words...
     local want="$1"
     shift
     COMP_WORDS=("$@")
     COMP_CWORD=$(($# - 1))
-    _stella
+    "_${1//-/_}"
     ok "completes '${*}'" test "${COMPREPLY[*]}" = "$want"
 }
 completes "scan scanner" stella s
@@ -40,3 +44,6 @@ completes "--format --force" stella scan image --fo
 completes "table cyclonedx-json spdx-json syft-json purls" stella scan image app.tar --format ""
 completes "cyclonedx-json" stella scan image --format c
 completes "" stella scan image app
+completes "kubernetes" stella-act k
+completes "asked always never" stella-act kubernetes --end ""
+completes "--find-zombies" stella-act kubernetes --fi

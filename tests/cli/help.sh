@@ -4,7 +4,7 @@ fits() { ! LC_ALL=C.UTF-8 grep -nE '^.{81,}' out; }
 no_search_words() { ! grep -niE 'out of memory|heap exhausted|memory allocation failed' "$@"; }
 
 commands=("" "scan" "scan image" "image" "image inspect" "image layers" "scanner" "scanner jobs" "scanner jobs list"
-    "scanner jobs show" "version" "help")
+    "scanner jobs show" "scanner cache" "scanner cache stats" "scanner cache prune" "version" "help")
 for c in "${commands[@]}"; do
     read -ra words <<<"$c"
     run "${words[@]}" --help
@@ -25,7 +25,8 @@ ok "help works on a broken line" test "$code" = 0
 
 # Every example in help is a command line that parses (or stops at the missing image or job).
 "$stella" --help >all
-for c in "scan image" "image inspect" "image layers" "scanner jobs list" "scanner jobs show" version help; do
+for c in "scan image" "image inspect" "image layers" "scanner jobs list" "scanner jobs show" "scanner cache stats"
+    "scanner cache prune" version help; do
     read -ra words <<<"$c"
     "$stella" "${words[@]}" --help >>all
 done

@@ -96,6 +96,12 @@ def part_forged(t):
     t.ok(b"clean" not in out, "nor in a docker-archive", code, out, err)
     code, out, err = t.scan("oci:" + t.path("forged"), "--format", "purls", "--verify", "full")
     t.ok(code == 1 and not out and "diff ID" in err, "--verify full tells", code, err)
+    code, out, err = t.scan("oci:" + t.path("forged"), "--format", "purls", "--verify", "full", "--cache", cache)
+    t.ok(code == 1 and not out and "diff ID" in err, "also when the layer is in the cache", code, err)
+    code, out, err = t.scan("-", "--format", "purls", "--verify", "full", stdin=forged.oci_archive())
+    t.ok(code == 1 and not out and "diff ID" in err, "and from a pipe", code, err)
+    code, out, err = t.scan("-", "--format", "purls", "--verify", "full", stdin=clean.oci_archive())
+    t.ok(code == 0 and b"clean" in out, "where an honest one passes", code, err)
     # A blob under the clean blob's name.
     path = clean.blob_path(t.path("clean"), 0)
     with open(path, "wb") as f:
@@ -117,6 +123,69 @@ def part_many(t):
     results = [(p.communicate(timeout=200), p.returncode) for p in procs]
     bad = [r for r in results if r[1] or r[0][0] != want]
     t.ok(not bad, "twelve processes on one cache and one state directory", [(r[1], r[0][1]) for r in bad])
+    s = json.loads(verb(t, "scanner", "cache", "stats", "--cache", cache, "--format", "json")[1])
+    t.ok(s["entryCount"] == 3 and s["hits"] + s["misses"] == 36, "no count is lost", s)
+
+
+def verb(t, *args):
+    r = subprocess.run([t.stella, *args], env=t.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return r.returncode, r.stdout, r.stderr.decode(errors="replace")
+
+
+def part_cache(t):
+    """The limits of the layer cache as scans keep them, and the verbs."""
+    cache, now = t.path("cache"), time.time()
+    stats = lambda: json.loads(verb(t, "scanner", "cache", "stats", "--cache", cache, "--format", "json")[1])
+    frags = lambda: sorted(glob.glob(cache + "/layers/*.frag"))
+    t.ok(stats()["entryCount"] == 0 and not os.path.exists(cache), "no cache: nothing is there, nothing is made", stats())
+    first = "oci:" + Image([tar([(f"{i}.egg-info", egg(f"a{i}"))]) for i in range(4)]).oci_dir(t.path("first"))
+    want = t.scan(first, "--format", "json", "--cache", cache)[1]
+    t.same(want, "a warm scan", first, "--format", "json", "--cache", cache)
+    s = stats()
+    t.ok((s["entryCount"], s["hits"], s["misses"], s["evictions"]) == (4, 4, 4, 0), "stats count what scans did", s)
+    t.ok(s["usedBytes"] == sum(os.stat(f).st_blocks * 512 for f in frags()) > 0, "and what is on the disk", s)
+    old, stale = frags()[:2]
+    os.utime(old, (now - 46 * 86400,) * 2)
+    os.rename(stale, stale[:-21] + "0123456789abcdef.frag")
+    t.ok(stats()["staleCount"] == 1, "what another version filed is stale", stats())
+    code, out, _ = t.scan("oci:" + Image([tar([("x.egg-info", egg("x"))])]).oci_dir(t.path("x")), "--format", "purls",
+                          "--cache", cache)
+    t.ok(code == 0 and not os.path.exists(old) and stats()["entryCount"] == 4, "a scan evicts what is too old", stats())
+    t.same(want, "what was evicted is read again", first, "--format", "json", "--cache", cache)
+    t.ok(stats()["staleCount"] == 1, "another version's layers are left to it", stats())
+    code, out, err = verb(t, "scanner", "cache", "prune", "--stale", "--cache", cache)
+    t.ok(code == 0 and out.startswith(b"removed 1 layers") and stats()["staleCount"] == 0, "prune --stale", out, err)
+    for i, f in enumerate(frags()):
+        os.utime(f, (now - 3600 * i,) * 2)
+    keep = frags()[:2]
+    room = sum(os.stat(f).st_blocks * 512 for f in keep)
+    code, out, err = verb(t, "scanner", "cache", "prune", "--max-bytes", str(room), "--cache", cache)
+    t.ok(code == 0 and frags() == keep, "prune --max-bytes keeps what was used last", out, frags(), keep)
+    code, out, err = verb(t, "scanner", "cache", "prune", "--max-age", "30m", "--format", "json", "--cache", cache)
+    t.ok(json.loads(out)["removed"] == 1 and frags() == keep[:1], "prune --max-age", out, err)
+    code, out, err = verb(t, "scanner", "cache", "prune", "--all", "--cache", cache)
+    t.ok(code == 0 and not frags() and stats()["entryCount"] == 0, "prune --all", out, err)
+    t.same(want, "and it fills again", first, "--format", "json", "--cache", cache)
+    t.env["STELLA_CACHE"] = "on"
+    code, out, err = verb(t, "scanner", "cache", "stats", "--format", "json")
+    t.ok(code == 0 and json.loads(out)["directory"] == t.home + "/cache", "the standing cache", out, err)
+
+
+def part_checkpoint(t):
+    """A checkpoint helps the image that it was made of, and no other with the same configuration."""
+    layers = [tar([("a.egg-info", egg("old"))]), tar([("b.egg-info", egg("b"))])]
+    good = Image(layers)
+    ref = "oci:" + good.oci_dir(t.path("oci"))
+    with open(good.blob_path(t.path("oci"), 1), "r+b") as f:
+        f.write(b"?")
+    code, _, err = t.scan(ref, "--format", "purls", "--threads", "1")
+    t.ok(code == 1 and glob.glob(t.home + "/jobs/*/*.frag"), "a failed scan keeps its finished layer", code, err)
+    other = Image([tar([("a.egg-info", egg("new"))]), layers[1]], diff_ids=good.diff_ids)
+    t.ok(other.config == good.config and other.manifest != good.manifest, "the same configuration over another layer")
+    shutil.rmtree(t.path("oci"))
+    other.oci_dir(t.path("oci"))
+    code, out, err = t.scan(ref, "--format", "purls", "--retry")
+    t.ok(code == 0 and b"/new@" in out and b"/old@" not in out, "is not given the checkpoint of the first", code, out, err)
 
 
 def left_over(t, out):

@@ -64,10 +64,17 @@ def garbage(t):
 def truncated(t):
     image = Image([layer(("blob", bytes(200000)))])
     archive = image.docker_archive()
-    for part in (0.1, 0.5, 0.9):
-        cut = archive[:int(len(archive) * part) // 512 * 512 + 100]
-        code, out, err = t.scan(t.write("cut.tar", cut), "--output", t.path("out.json"))
-        t.ok(code in (1, 2) and not glob.glob(t.path("out.json*")), f"archive cut at {part}", code, err)
+    # Anywhere: before the first header is whole nothing says that it is an archive (2), after that it is a damaged one (1).
+    with tarfile.open(fileobj=io.BytesIO(archive)) as f:
+        last = f.getmembers()[-1]
+    end = last.offset_data + last.size
+    step, bad = 512 if os.environ.get("ST_FULL") else 9 * 1024, []
+    for at in list(range(100, end, step)) + [511, 512, 513, end - 1]:
+        code, out, err = t.scan(t.write("cut.tar", archive[:at]), "--output", t.path("out.json"), "-q")
+        good = code == (2 if at < 512 else 1) and err.count("\n") == 1 and re.search(r"cut|ends|missing|neither", err)
+        if not good or out or glob.glob(t.path("out.json*")):
+            bad.append((at, code, err))
+    t.ok(not bad, "an archive cut anywhere", bad)
     for codec in ("none", "gzip", "zstd", "xz", "bzip2"):
         whole = squeeze(layer(("blob", random.Random(3).randbytes(100000))), codec)
         for part in (0.3, 0.7, 0.99 if codec != "none" else 0.8):
@@ -95,6 +102,12 @@ def digests(t):
     forged = Image([layer()], diff_ids=["sha256:" + "1" * 64])
     refused(t, "diff ID with --verify full", oci(t, "diff", forged), 1, "diff ID.*" + "1" * 64, "--verify", "full")
     t.ok(t.scan("oci:" + t.path("diff"))[0] == 0, "diff ID is not looked at by default")
+    ref = oci(t, "manifest", image)
+    path = os.path.join(t.path("manifest"), "blobs/sha256", sha(image.manifest))
+    with open(path, "r+b") as f:
+        f.seek(-1, 2)
+        f.write(b" ")
+    refused(t, "digest of the manifest", ref, 1, "manifest sha256:" + sha(image.manifest))
     ref = oci(t, "missing", image)
     os.unlink(image.blob_path(t.path("missing"), 0))
     refused(t, "missing blob", ref, 1, sha(image.blobs[0]))
@@ -107,6 +120,11 @@ def documents(t):
     refused(t, "manifest larger than 4 MiB", oci(t, "big", image), 1, "larger than 4 MiB")
     image.manifest = b'{"a":' * 100000 + b"1" + b"}" * 100000
     refused(t, "manifest 100,000 deep", oci(t, "deep", image), 1, "manifest sha256:.*deeper.*byte")
+    deep = b"[" * 100000 + b"]" * 100000
+    image.config = image.config[:-1] + b',"x":' + deep + b"}"
+    image.manifest = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": image.describe("c", image.config),
+                                 "layers": [image.describe("l", b) for b in image.blobs]}).encode()
+    refused(t, "config 100,000 deep", oci(t, "deepconfig", image), 1, "config sha256:.*deeper.*byte")
     image.manifest = b"not json"
     refused(t, "manifest that is no JSON", oci(t, "text", image), 1, "manifest sha256:.*byte 0")
 
@@ -117,6 +135,26 @@ def hostile_tar(t):
     head[148:156] = b" " * 8
     head[148:156] = b"%06o\0 " % sum(head)
     refused(t, "a file of 8 EiB", oci(t, "eib", Image([bytes(head) + bytes(2048)])), 1, r"layer.*byte \d")
+    # The same size behind a name that is wanted, and as pax states it.
+    head = bytearray(tar([("a.egg-info", b"")])[:512])
+    head[124:136] = b"\x80" + ((8 << 60) - 1).to_bytes(11, "big")
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    refused(t, "a wanted file of 8 EiB less one", oci(t, "eib2", Image([bytes(head) + bytes(2048)])), 1, r"layer.*byte \d")
+    # 2 GiB of zeros behind a wanted name, in 2 MiB of gzip: more than its cataloger takes, an unknown, in bounded memory.
+    piece, size = gzip.compress(bytes(16 << 20), mtime=0), 2 << 30
+    head[124:136] = b"%011o\0" % (size - 1)
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    blob = gzip.compress(layer()[:1024], mtime=0) + gzip.compress(bytes(head), mtime=0) + piece * (size // (16 << 20)) + piece
+    bad = Image([b""], blobs=[blob], diff_ids=["sha256:" + "0" * 64])
+    accepted(t, "a wanted file of 2 GiB", oci(t, "gib", bad), "a.egg-info: limit", "--memory", "16Mi")
+    if os.environ.get("ST_FULL"):
+        # Its entries are read until the limit; a billion would be ten times this.
+        member = gzip.compress(tar([("x", b"")])[:512] * 40000, mtime=0)
+        bad = Image([b""], blobs=[member * 2526], diff_ids=["sha256:" + "0" * 64])
+        refused(t, "a billion entries", oci(t, "billion", bad), 1, r"layer.*more than 100000000 entries at byte \d+",
+                "--memory", "16Mi", timeout=1800)
     bomb = io.BytesIO()
     with gzip.GzipFile(fileobj=bomb, mode="wb", mtime=0, compresslevel=9) as g:
         h = bytearray(tar([("zero", b"")])[:512])
@@ -157,6 +195,13 @@ def names(t):
     t.ok(code == 0 and json.loads(out.decode("utf-8")) is not None, "the document is valid UTF-8 and JSON")
     code, out, _ = t.scan("oci:" + t.path("names"))
     t.ok(b"\x1b" not in out, "no escape on a terminal")
+    nul = io.BytesIO()
+    with tarfile.open(fileobj=nul, mode="w", format=tarfile.PAX_FORMAT) as f:
+        info = tarfile.TarInfo("n")
+        info.pax_headers = {"path": "etc/x\0y/nul.egg-info"}
+        info.size = len(egg("nul"))
+        f.addfile(info, io.BytesIO(egg("nul")))
+    refused(t, "a name with NUL", oci(t, "nul", Image([nul.getvalue()])), 1, r"layer.*NUL.*byte \d")
     accepted(t, "name of 60 KiB", oci(t, "long60", Image([layer(("d/" * 30000 + "x", b""))])), None)
     refused(t, "name of 70 KiB", oci(t, "long70", Image([layer(("d" * 70000, b""))])), 1, r"layer.*(long|limit|more than)")
     up = layer(("../../../../etc/evil.egg-info", egg("up")), ("/abs.egg-info", egg("abs")))
@@ -187,6 +232,13 @@ def files(t):
     elf = bytearray(b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0, 64, 64, 0, 64, 56, 9,
                                                                    64, 65535, 3))
     accepted(t, "ELF with impossible tables", oci(t, "elf", Image([layer(("bin/e", bytes(elf) + bytes(4000)))])), None)
+    # Every section lies over every other one, over the headers and over the file's end.
+    elf[58:64] = struct.pack("<HHH", 64, 40, 1)
+    elf[40:48] = struct.pack("<Q", 64)
+    sections = b"".join(struct.pack("<IIQQQQIIQQ", i % 30, 1 + i % 11, 3, 32, i * 7, 1 << (i % 63), 1, 1, 1, 1) for i in range(40))
+    names = b"\0.go.buildinfo\0.dep-v0\0.data\0"
+    for kind in ("bin/e", "usr/bin/f.exe", "lib/x.so"):
+        accepted(t, "ELF with overlapping sections, " + kind, oci(t, "elf" + kind[-1], Image([layer((kind, bytes(elf) + sections + names + bytes(4000)))])), None)
     hostile = {"var/lib/rpm/rpmdb.sqlite": b"SQLite format 3\0" + b"\xff" * 8000,
                "var/lib/rpm/Packages": bytes(12) + struct.pack("<I", 0x61561) + b"\xff" * 8000,
                "var/lib/rpm/Packages.db": b"RpmP" + b"\xff" * 8000}

@@ -8,12 +8,13 @@ package tool reads are written (databases, package.json, dist-info, gemspecs, ar
 """
 import gzip, importlib.metadata, io, json, os, re, shutil, subprocess, sys, tarfile, tempfile, zipfile
 
+import tap
+
 WANTED = re.compile(r'(^|/)var/lib/dpkg/(status$|status\.d/|arch)|(^|/)(var/lib|usr/lib/sysimage|usr/share)/rpm/|/node_modules/'
                     r'(@[^/]+/)?[^/]+/package\.json$|\.dist-info/|\.egg-info($|/)|/specifications/.*\.gemspec$')
 ARCHIVE = re.compile(r'\.(jar|war|ear|par|sar|nar|jpi|hpi|kar|lpkg)$')
 EXECUTABLE = (b'\x7fELF', b'MZ', b'\xfe\xed\xfa', b'\xcf\xfa\xed\xfe', b'\xce\xfa\xed\xfe', b'\xca\xfe\xba\xbe')
 NEST = 8
-count = 0
 
 
 def layers(layout):
@@ -166,7 +167,7 @@ def rpm(root):
         text = run('rpm', '--define', '_db_backend ' + backend, '--dbpath', p, '-qa', '--qf', '%{NAME} %{EPOCH} %{VERSION}-%{RELEASE} %{ARCH}\n')
         for n, e, v, a in (l.split() for l in text.splitlines()):
             if n != 'gpg-pubkey':
-                found.add((n, v if e == '(none)' else e + ':' + v, a))
+                found.add((n, v if e in ('(none)', '0') else e + ':' + v, a))  # to rpm, no epoch and 0 are one version
     return found
 
 
@@ -278,11 +279,9 @@ TRUTH = {'deb': dpkg, 'rpm': rpm, 'python': python, 'npm': npm, 'go-module': go,
 
 
 def check(name, kind, want, scanned):
-    global count
     got = {ours(a): a for a in scanned if a['type'] == kind}
     if want is None:
-        count += 1
-        print(f'ok {count} - {name} {kind} # SKIP no tool here reads it')
+        tap.skip(f'{name} {kind}', 'no tool here reads it')
         return True
     if not want and not got:
         return True
@@ -294,8 +293,7 @@ def check(name, kind, want, scanned):
         named = {n for n, _ in want}
         extra = [e for e in extra if e[0] not in named]
         missing = [m for m in missing if m[1] != '(devel)' or m[0] not in {n for n, _ in got}]
-    count += 1
-    print(f"{'not ok' if missing or extra else 'ok'} {count} - {name} {kind}: {len(want)} packages", flush=True)
+    tap.ok(not missing and not extra, f'{name} {kind}: {len(want)} packages')
     for m in missing[:40]:
         print('# missing:', *m)
     for e in extra[:40]:
@@ -305,7 +303,6 @@ def check(name, kind, want, scanned):
 
 def main():
     stella, corpus, names = os.path.abspath(sys.argv[1]), sys.argv[2], sys.argv[3:]
-    good = True
     for name in names or sorted(n for n in os.listdir(corpus) if '+' not in n):
         layout = os.path.join(corpus, name)
         with tempfile.TemporaryDirectory(dir=os.environ.get('TMPDIR', '/var/tmp')) as tmp:
@@ -315,9 +312,9 @@ def main():
             scan = subprocess.run([stella, 'scan', 'image', 'oci:' + layout, '-q', '--format', 'syft-json'], stdout=subprocess.PIPE, check=True)
             scanned = json.loads(scan.stdout)['artifacts']
             for kind, truth in TRUTH.items():
-                good &= check(name, kind, truth(tree.root), scanned)
-    print(f'1..{count}')
-    sys.exit(not good)
+                check(name, kind, truth(tree.root), scanned)
+    tap.done()
 
 
-main()
+if __name__ == '__main__':
+    main()

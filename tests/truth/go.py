@@ -8,17 +8,10 @@ independent, for other systems and machines, with replacements. TAP on standard 
 """
 import json, os, re, subprocess, sys, tempfile
 
+import tap
+
 tool, paths = os.path.abspath(sys.argv[1]), sys.argv[2:]
-count = failed = skipped = packages = 0
-
-
-def ok(good, what, why=''):
-    global count, failed
-    count += 1
-    failed += not good
-    print(f"{'ok' if good else 'not ok'} {count} - {what}")
-    for line in why.splitlines()[:12] if not good else []:
-        print('#', line)
+skipped = packages = 0
 
 
 def ours(path):
@@ -90,13 +83,13 @@ def check(path, what):
     want, (got, notes) = theirs(path), ours(path)
     have = sorted(((p['ns'] + '/' if 'ns' in p else '') + p['name'], p.get('version', ''), p.get('h1Digest', '')) for p in got)
     if want is None:
-        ok(not have, f'{what}: not from Go', str(have))
+        tap.ok(not have, f'{what}: not from Go', str(have))
         return
     names, version = want
     packages += len(have)
-    ok(sorted(names) == have and notes == ['result ok'], f'{what}: {len(names)} packages, {version}',
+    tap.ok(sorted(names) == have and notes == ['result ok'], f'{what}: {len(names)} packages, {version}',
        f'missing {sorted(set(names) - set(have))}\nmore {sorted(set(have) - set(names))}\n{notes}')
-    ok(all(p['goCompiledVersion'] == version for p in got), f'{what}: compiled version')
+    tap.ok(all(p['goCompiledVersion'] == version for p in got), f'{what}: compiled version')
 
 
 MAIN = '''package main
@@ -143,8 +136,7 @@ def build(d):
             f.write(text)
     env = dict(os.environ, GOFLAGS='-mod=mod', GOTOOLCHAIN='local', CGO_ENABLED='0')
     if subprocess.run(['go', 'mod', 'tidy'], cwd=d, env=env, capture_output=True).returncode:
-        print('1..0 # SKIP no Go, or no module proxy')
-        sys.exit(0)
+        tap.skip_all('no Go, or no module proxy')
     made = []
     for name, more, args in VARIANTS:
         r = subprocess.run(['go', 'build', '-o', f'{d}/bin', *args, '.'], cwd=d, env=dict(env, **more), capture_output=True)
@@ -182,5 +174,4 @@ else:
     with tempfile.TemporaryDirectory() as d:
         build(d)
 print(f'# {packages} packages compared')
-print(f'1..{count}')
-sys.exit(failed > 0)
+tap.done()

@@ -8,19 +8,12 @@ Python's zipfile reads them. Without arguments: what is installed here (/usr/sha
 """
 import io, os, re, subprocess, sys, zipfile
 
+import tap
+
 tool, paths = os.path.abspath(sys.argv[1]), sys.argv[2:]
 EXT = re.compile(r'\.(jar|war|ear|par|sar|nar|jpi|hpi|kar|lpkg)$', re.I)
 POM = re.compile(r'(^|/)META-INF/maven/(.*/)?pom\.(properties|xml)$')
-count = failed = packages = guesses = unreadable = 0
-
-
-def ok(good, what, why=''):
-    global count, failed
-    count += 1
-    failed += not good
-    print(f"{'ok' if good else 'not ok'} {count} - {what}")
-    for line in why.splitlines()[:12] if not good else []:
-        print('#', line)
+packages = guesses = unreadable = 0
 
 
 def properties(data):
@@ -92,7 +85,7 @@ def check(path, name):
     unreadable += len(bad)
     # a shaded jar may hold one coordinate twice; one of them may be the archive itself
     missing = {w[2:] + (w[0],) for w in want} - {w[2:] + (w[0],) for w in have}
-    ok(not missing and not wrong and (notes == ['result ok'] or bad), f'{name}: {len(want)} coordinates in {len(archives)} archives',
+    tap.ok(not missing and not wrong and (notes == ['result ok'] or bad), f'{name}: {len(want)} coordinates in {len(archives)} archives',
        '\n'.join([f'missing {m}' for m in missing] + wrong + notes))
 
 
@@ -101,9 +94,7 @@ for p in paths:
     for f in [p] if os.path.isfile(p) else sorted(os.path.join(a, f) for a, _, fs in os.walk(p) for f in fs):
         if EXT.search(f):
             check(f, os.path.relpath(f, p) if f != p else os.path.basename(f))
-if count == 0:
-    print('1..0 # SKIP no archives here')
-    sys.exit(0)
+if tap.count == 0:
+    tap.skip_all('no archives here')
 print(f'# {packages} packages, {packages - guesses} with the coordinate of a pom.properties; {unreadable} unreadable archives')
-print(f'1..{count}')
-sys.exit(failed > 0)
+tap.done()

@@ -7,17 +7,10 @@ Without files it builds its own with `cargo auditable` (cargo install cargo-audi
 """
 import json, os, shutil, subprocess, sys, tempfile
 
+import tap
+
 tool, paths = os.path.abspath(sys.argv[1]), sys.argv[2:]
-count = failed = packages = 0
-
-
-def ok(good, what, why=''):
-    global count, failed
-    count += 1
-    failed += not good
-    print(f"{'ok' if good else 'not ok'} {count} - {what}")
-    for line in why.splitlines()[:12] if not good else []:
-        print('#', line)
+packages = 0
 
 
 def ours(path):
@@ -41,12 +34,12 @@ def check(path, what):
     got, result = ours(path)
     have = sorted((p['name'], p['version'], p.get('source', ''), 'root' in p) for p in got)
     if info.returncode:
-        ok(not have and result == 'result ok', f'{what}: nothing', str(have))
+        tap.ok(not have and result == 'result ok', f'{what}: nothing', str(have))
         return
     want = sorted((p['name'], p['version'], p['source'], bool(p.get('root'))) for p in json.loads(info.stdout)['packages']
                   if p.get('kind', 'runtime') == 'runtime')
     packages += len(want)
-    ok(want == have and result == 'result ok', f'{what}: {len(want)} packages',
+    tap.ok(want == have and result == 'result ok', f'{what}: {len(want)} packages',
        f'missing {sorted(set(want) - set(have))}\nmore {sorted(set(have) - set(want))}\n{result}')
 
 
@@ -90,18 +83,16 @@ def build(d):
         for strip in ['--strip-all', '--remove-section=.dep-v0']:
             if subprocess.run(['strip', strip, '-o', f'{d}/less', binary], capture_output=True).returncode == 0:
                 check(f'{d}/less', f'{name} {strip}')
-    ok(count > 0, 'something was built')
+    tap.ok(tap.count > 0, 'something was built')
 
 
 if paths:
     for p in paths:
         check(p, os.path.basename(p))
 elif not shutil.which('cargo-auditable') or not shutil.which('rust-audit-info'):
-    print('1..0 # SKIP no cargo-auditable or rust-audit-info')
-    sys.exit(0)
+    tap.skip_all('no cargo-auditable or rust-audit-info')
 else:
     with tempfile.TemporaryDirectory() as d:
         build(d)
 print(f'# {packages} packages compared')
-print(f'1..{count}')
-sys.exit(failed > 0)
+tap.done()

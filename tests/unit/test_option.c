@@ -1,6 +1,6 @@
 // The command line parser on a table of its own, and rules that every row of the real table keeps.
 #include "base/ckd.h"
-#include "cli/verb.h"
+#include "cli/cli.h"
 #include "tap.h"
 
 #include <stdlib.h>
@@ -137,7 +137,7 @@ static void test_distance(void)
 static void test_table(void)
 {
     size_t verbs = 0;
-    for (const struct st_verb *const *v = st_verbs; *v; v++, verbs++) {
+    for (const struct st_verb *const *v = st_cli_program.verbs; *v; v++, verbs++) {
         void *options = calloc(1, (*v)->options_size + 1);
         TAP_OK((*v)->n_opts <= ST_OPTS_MAX && (*v)->run && (*v)->examples[1].command && (*v)->max_args <= ST_ARGS_MAX,
                "%s: whole, with two examples", (*v)->words);

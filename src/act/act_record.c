@@ -1,0 +1,69 @@
+#include "act/act_record.h"
+
+#include "act/pick.h"
+#include "base/ckd.h"
+
+#define AT(field) offsetof(struct st_act_record, field)
+static const struct st_pick members[] = {
+    {"schema", ST_PICK_TEXT, AT(schema), true},
+    {"id", ST_PICK_TEXT, AT(id), true},
+    {"time", ST_PICK_TEXT, AT(time), true},
+    {"kind", ST_PICK_TEXT, AT(kind), true},
+    {"dry_run", ST_PICK_BOOL, AT(dry_run)},
+    {"cgroup|path", ST_PICK_TEXT, AT(cgroup_path), true},
+    {"cgroup|owner", ST_PICK_TEXT, AT(limit_owner)},
+    {"cgroup|limit_bytes", ST_PICK_U64, AT(limit_bytes)},
+    {"cgroup|limit_file", ST_PICK_TEXT, AT(limit_file)},
+    {"verdict|state", ST_PICK_TEXT, AT(state), true},
+    {"verdict|confidence", ST_PICK_TEXT, AT(confidence)},
+    {"verdict|must_end", ST_PICK_BOOL, AT(must_end)},
+    {"verdict|text", ST_PICK_TEXT, AT(text)},
+    {"culprit|pid", ST_PICK_U64, AT(culprit_pid)},
+    {"culprit|comm", ST_PICK_TEXT, AT(culprit_comm)},
+    {"culprit|bytes", ST_PICK_U64, AT(culprit_bytes)},
+    {"action|rung", ST_PICK_TEXT, AT(rung)},
+    {"action|outcome", ST_PICK_TEXT, AT(outcome)},
+    {"action|detail", ST_PICK_TEXT, AT(detail)},
+    {"github|repository", ST_PICK_TEXT, AT(repository)},
+    {"github|run_id", ST_PICK_U64, AT(run_id)},
+    {"github|run_attempt", ST_PICK_U64, AT(run_attempt)},
+    {"github|job", ST_PICK_TEXT, AT(job)},
+    {"github|api_url", ST_PICK_TEXT, AT(api_url)},
+};
+
+int st_act_record_read(struct st_sv text, struct st_arena *a, struct st_act_record *ret, struct st_err *err)
+{
+    struct st_act_record r = {0};
+    if (st_sv_trim(text).len == 0)
+        return st_err_set(err, ST_E_INPUT, "record: empty (expected one evidence record of stella-watchdog)");
+    if (st_pick(text, "record", members, ST_LEN(members), &r, a, err)) {
+        if (err && err->code == ST_E_FORMAT)
+            err->code = ST_E_INPUT;
+        return -1;
+    }
+    if (!st_sv_eq(r.schema, ST_SV(ST_ACT_RECORD_SCHEMA)))
+        return st_err_set(err, ST_E_INPUT, "record: schema '%.*s' is not known here (" ST_ACT_RECORD_SCHEMA " is)",
+                          (int)ST_MIN(r.schema.len, (size_t)60), r.schema.ptr ? r.schema.ptr : "");
+    if (!st_sv_eq(r.kind, ST_SV("verdict")) && !st_sv_eq(r.kind, ST_SV("action")))
+        return st_err_set(err, ST_E_INPUT, "record: kind '%.*s' is neither verdict nor action",
+                          (int)ST_MIN(r.kind.len, (size_t)60), r.kind.ptr ? r.kind.ptr : "");
+    *ret = r;
+    return 0;
+}
+
+// culprit, tree: the runner lives, reports exit code 137 with the log, and its controller removes it. Deleting it
+// then would lose the log. kernel, cgroup: the runner died too. hook: the watchdog has nothing left to try.
+static const struct {
+    const char *rung, *outcome; // outcome NULL: any
+} ends[] = {{"kernel", "done"}, {"cgroup", "done"}, {"hook", NULL}};
+
+enum st_act_wish st_act_record_wish(const struct st_act_record *r)
+{
+    if (r->dry_run || !r->must_end || st_sv_eq(r->outcome, ST_SV("dry-run")) || !st_sv_eq(r->kind, ST_SV("action")))
+        return ST_ACT_TELL;
+    for (size_t i = 0; i < ST_LEN(ends); i++)
+        if (st_sv_eq(r->rung, st_sv_of(ends[i].rung)) &&
+            (!ends[i].outcome || st_sv_eq(r->outcome, st_sv_of(ends[i].outcome))))
+            return ST_ACT_END;
+    return ST_ACT_TELL;
+}

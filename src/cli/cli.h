@@ -1,0 +1,16 @@
+// stella, the program: its verbs and how it speaks.
+#ifndef ST_CLI_CLI_H
+#define ST_CLI_CLI_H
+
+#include "command/program.h"
+
+extern const struct st_program st_cli_program;
+extern const struct st_verb st_verb_scan_image, st_verb_image_inspect, st_verb_image_layers, st_verb_jobs_list,
+    st_verb_jobs_show, st_verb_cache_stats, st_verb_cache_prune, st_verb_version;
+
+// One line on standard error, "stella: warning: ...", with untrusted bytes escaped.
+void st_cli_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+// The same without "warning: "; not for --quiet runs.
+void st_cli_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

@@ -1,0 +1,377 @@
+#include "fetch/pull.h"
+#include "base/ckd.h"
+#include "base/clock.h"
+#include "fetch/login.h"
+#include "scan/helper.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#define TICK_MS 200
+#define MEMORY (4u << 20)    // messages; a file of logins while it is read
+#define PIPE_BYTES (1 << 20) // between socket and parser; what an unprivileged process may have
+
+struct failure {
+    struct failure *next;
+    uint64_t ticket;
+    struct st_err err;
+};
+
+struct st_pull {
+    struct st_remote remote; // first: what the scan holds is this
+    struct st_mem mem;
+    int sock;
+    uint64_t tickets;
+    struct failure *failures;
+    bool dead;
+    struct st_sandbox_report sandbox;
+    uint64_t deadline_ms;
+    const volatile int *interrupted;
+    char *in; // ST_PROTO_MAX
+};
+
+// ---- what comes back ------------------------------------------------------------------------------------------------
+
+static int died(struct st_pull *p, struct st_err *err)
+{
+    int status = 0;
+    if (!p->dead && p->remote.pid > 0) {
+        for (int i = 0; i < 100 && waitpid(p->remote.pid, &status, WNOHANG) == 0; i++)
+            usleep(5000);
+        p->dead = true;
+    }
+    return st_err_set(err, ST_E_CRASH, ST_FETCH_NAME " died%s", WIFSIGNALED(status) ? " of a signal" : "");
+}
+
+static int note_failure(struct st_pull *p, uint64_t ticket, struct st_wire_in *in, struct st_err *err)
+{
+    struct failure *f = st_mem_alloc(&p->mem, sizeof *f, err);
+    if (!f)
+        return -1;
+    f->ticket = ticket;
+    st_proto_get_err(in, &f->err);
+    f->next = p->failures;
+    p->failures = f;
+    return 0;
+}
+
+// One message, waiting up to ms. 1; 0: none in time; -1: the process is gone, or makes no sense.
+static int hear(struct st_pull *p, struct st_proto_msg *m, int ms, struct st_err *err)
+{
+    struct pollfd fd = {.fd = p->sock, .events = POLLIN};
+    if (p->dead)
+        return died(p, err);
+    int k = poll(&fd, 1, ms);
+    if (k <= 0)
+        return 0;
+    int rc = st_proto_recv(p->sock, p->in, m, err);
+    return rc == 0 ? died(p, err) : rc;
+}
+
+static int check_time(const struct st_pull *p, struct st_err *err)
+{
+    if (p->interrupted && *p->interrupted)
+        return st_err_set(err, ST_E_CANCELLED, "interrupted");
+    if (p->deadline_ms && (uint64_t)st_clock_mono_ms() > p->deadline_ms)
+        return st_err_set(err, ST_E_TIMEOUT, "the registry took longer than --timeout allows");
+    return 0;
+}
+
+static bool take_failure(struct st_pull *p, uint64_t ticket, struct st_err *ret)
+{
+    for (struct failure *f = p->failures; f; f = f->next)
+        if (f->ticket == ticket) {
+            *ret = f->err;
+            return true;
+        }
+    return false;
+}
+
+// ---- the three questions of struct st_remote ------------------------------------------------------------------------
+
+static int ask_document(struct st_pull *p, struct st_sv name, struct st_err *err)
+{
+    struct st_buf b;
+    st_buf_init(&b, &p->mem);
+    struct st_wire_out o = st_proto_begin(&b, (enum st_proto_tag)ST_FETCH_DOCUMENT);
+    st_wire_put_u64(&o, ++p->tickets);
+    st_wire_put_sv(&o, name);
+    int rc = st_proto_send(p->sock, &o, NULL, 0, err);
+    st_buf_release(&b);
+    return rc;
+}
+
+static int document(struct st_remote *remote, struct st_sv name, int *ret_fd, uint64_t *ret_size, struct st_err *err)
+{
+    struct st_pull *p = (struct st_pull *)remote;
+    struct st_err why = {0};
+    if (p->dead)
+        return died(p, err);
+    if (ask_document(p, name, err))
+        return -1;
+    uint64_t wanted = p->tickets;
+    for (;;) {
+        struct st_proto_msg m;
+        int rc = hear(p, &m, TICK_MS, err);
+        if (rc < 0 || check_time(p, err))
+            return -1;
+        if (rc == 0)
+            continue;
+        uint64_t ticket = st_wire_u64(&m.in);
+        if ((int)m.tag == ST_FETCH_FAIL) {
+            st_proto_close_fds(&m);
+            if (note_failure(p, ticket, &m.in, err))
+                return -1;
+            if (!take_failure(p, wanted, &why))
+                continue;
+            if (err)
+                *err = why;
+            return -1;
+        }
+        uint64_t found = st_wire_max(&m.in, 1), size = st_wire_max(&m.in, ST_IMAGE_DOC_MAX);
+        bool good = (int)m.tag == ST_FETCH_GIVE && st_wire_ok(&m.in) && ticket == wanted && m.n_fds == found;
+        if (good && found) {
+            *ret_fd = st_take_fd(&m.fds[0]);
+            *ret_size = size;
+        }
+        st_proto_close_fds(&m);
+        return good ? (int)found : st_err_set(err, ST_E_CRASH, ST_FETCH_NAME " sent an unexpected message");
+    }
+}
+
+static int blob(struct st_remote *remote, struct st_sv name, uint64_t from, uint64_t size, int *ret_fd,
+                uint64_t *ret_ticket, struct st_err *err)
+{
+    struct st_pull *p = (struct st_pull *)remote;
+    struct st_buf b;
+    int ends[2];
+    if (p->dead)
+        return died(p, err);
+    if (pipe2(ends, O_CLOEXEC))
+        return st_err_sys(err, "pipe");
+    fcntl(ends[0], F_SETPIPE_SZ, PIPE_BYTES); // refused: it stays at 64 KiB
+    st_buf_init(&b, &p->mem);
+    struct st_wire_out o = st_proto_begin(&b, (enum st_proto_tag)ST_FETCH_BLOB);
+    st_wire_put_u64(&o, ++p->tickets);
+    st_wire_put_sv(&o, name);
+    st_wire_put_u64(&o, size);
+    st_wire_put_u64(&o, from);
+    int rc = st_proto_send(p->sock, &o, &ends[1], 1, err);
+    st_buf_release(&b);
+    close(ends[1]);
+    if (rc) {
+        close(ends[0]);
+        return -1;
+    }
+    *ret_fd = ends[0];
+    *ret_ticket = p->tickets;
+    return 0;
+}
+
+static bool failed(struct st_remote *remote, uint64_t ticket, struct st_err *ret_why)
+{
+    struct st_pull *p = (struct st_pull *)remote;
+    struct st_proto_msg m;
+    struct st_err err = {0};
+    int rc;
+    while ((rc = hear(p, &m, 0, &err)) > 0) {
+        uint64_t of = st_wire_u64(&m.in);
+        st_proto_close_fds(&m);
+        if ((int)m.tag == ST_FETCH_FAIL && note_failure(p, of, &m.in, &err))
+            rc = -1;
+    }
+    if (take_failure(p, ticket, ret_why))
+        return true;
+    if (rc < 0)
+        *ret_why = err;
+    return rc < 0;
+}
+
+// ---- starting it ----------------------------------------------------------------------------------------------------
+
+static bool is_insecure(const struct st_pull_options *o, struct st_sv host)
+{
+    for (size_t i = 0; i < o->n_insecure; i++)
+        if (st_sv_ieq(st_sv_of(o->insecure[i]), host))
+            return true;
+    return false;
+}
+
+static int put_endpoint(struct st_pull *p, struct st_wire_out *o, const struct st_reference *ref,
+                        const struct st_pull_options *opt, struct st_err *err)
+{
+    struct st_login login;
+    if (st_login_find(ref->domain, ref->repository, opt->creds, &p->mem, &login, err))
+        return -1;
+    st_wire_put_sv(o, ref->domain);
+    st_wire_put_sv(o, ref->repository);
+    st_wire_put_u64(o, is_insecure(opt, ref->domain) ? ST_FETCH_E_INSECURE : 0);
+    st_wire_put_u64(o, login.kind);
+    st_wire_put_sv(o, st_sv_of(login.user));
+    st_wire_put_sv(o, st_secret_reveal(&login.secret));
+    st_wire_put_sv(o, st_sv_of(login.origin));
+    st_login_release(&login);
+    return 0;
+}
+
+static const char *variable(const char *small, const char *capitals)
+{
+    const char *v = getenv(small);
+    if (!v || !*v)
+        v = capitals ? getenv(capitals) : NULL;
+    return v ? v : "";
+}
+
+struct files {
+    int fds[3];
+    size_t n;
+};
+
+static int add_file(struct files *f, const char *path, struct st_err *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    struct stat st;
+    if (fd < 0)
+        return st_err_sys(err, "%s", path);
+    f->fds[f->n++] = fd;
+    return fstat(fd, &st) || !S_ISREG(st.st_mode) ? st_err_set(err, ST_E_INPUT, "%s is not a regular file", path) : 0;
+}
+
+static int open_files(const struct st_pull_options *opt, struct files *f, struct st_err *err)
+{
+    if (!opt->cert_file != !opt->key_file)
+        return st_err_set(err, ST_E_USAGE, "--client-cert and --client-key go together");
+    if (opt->ca_file && add_file(f, opt->ca_file, err))
+        return -1;
+    return opt->cert_file && (add_file(f, opt->cert_file, err) || add_file(f, opt->key_file, err)) ? -1 : 0;
+}
+
+static int put_source(struct st_pull *p, struct st_wire_out *o, const struct st_reference *ref,
+                      const struct st_pull_options *opt, struct st_err *err)
+{
+    const char *all = variable("all_proxy", "ALL_PROXY"), *https = variable("https_proxy", "HTTPS_PROXY");
+    const char *http = variable("http_proxy", NULL); // HTTP_PROXY is what a CGI request can set
+    st_wire_put_sv(o, ST_SV("stella/" ST_VERSION));
+    st_wire_put_sv(o, st_sv_of(*https ? https : all));
+    st_wire_put_sv(o, st_sv_of(*http ? http : all));
+    st_wire_put_sv(o, st_sv_of(variable("no_proxy", "NO_PROXY")));
+    st_wire_put_u64(o, opt->bytes_per_second);
+    st_wire_put_u64(o, (opt->verbose ? ST_FETCH_F_VERBOSE : 0) | (opt->public_only ? ST_FETCH_F_PUBLIC_ONLY : 0) |
+                           (opt->ca_file ? ST_FETCH_F_CA : 0) | (opt->cert_file ? ST_FETCH_F_CERT : 0));
+    st_wire_put_sv(o, ref->tag);
+    st_wire_put_sv(o, ref->digest);
+    st_wire_put_u64(o, 1);
+    return put_endpoint(p, o, ref, opt, err);
+}
+
+static int send_source(struct st_pull *p, const struct st_reference *ref, const struct st_pull_options *opt,
+                       struct st_err *err)
+{
+    struct st_buf b;
+    struct files f = {.n = 0};
+    st_buf_init(&b, &p->mem);
+    // The buffer must not move once a secret is in it: what realloc leaves behind cannot be wiped.
+    int rc = st_buf_reserve(&b, ST_PROTO_MAX, err);
+    struct st_wire_out o = st_proto_begin(&b, (enum st_proto_tag)ST_FETCH_SOURCE);
+    if (rc == 0)
+        rc = open_files(opt, &f, err) || put_source(p, &o, ref, opt, err) ? -1 : 0;
+    if (rc == 0)
+        rc = st_proto_send(p->sock, &o, f.fds, f.n, err);
+    for (size_t i = 0; i < f.n; i++)
+        close(f.fds[i]);
+    if (b.ptr)
+        explicit_bzero(b.ptr, b.cap);
+    st_buf_release(&b);
+    return rc;
+}
+
+static int start(struct st_pull *p, struct st_err *err)
+{
+    char path[PATH_MAX], ca[PATH_MAX + 32];
+    int pair[2];
+    if (st_helper_find(ST_FETCH_NAME, path, sizeof path, err) || st_helper_socket(pair, err))
+        return -1;
+    p->sock = pair[0];
+    ST_AUTO_CLOSE int child = pair[1];
+    const char *named = getenv("SSL_CERT_FILE");
+    snprintf(ca, sizeof ca, "SSL_CERT_FILE=%s", named ? named : "");
+    char *const argv[] = {(char *)ST_FETCH_NAME, (char *)"--serve", NULL};
+    char *const envp[] = {ca, NULL};
+    if (st_helper_spawn(path, argv, envp, &child, 1, &p->remote.pid, err)) {
+        p->remote.pid = -1;
+        return -1;
+    }
+    return 0;
+}
+
+static int hello(struct st_pull *p, struct st_err *err)
+{
+    struct st_proto_msg m;
+    int rc = st_proto_recv(p->sock, p->in, &m, err);
+    if (rc < 0)
+        return -1;
+    st_proto_close_fds(&m);
+    if (rc == 0 || (int)m.tag != ST_FETCH_HELLO)
+        return st_err_set(err, ST_E_FAILED, ST_FETCH_NAME " did not start (its own message is above)");
+    p->sandbox.landlock_abi = (int)st_wire_max(&m.in, 1000);
+    for (int i = 0; i < ST_SANDBOX_MEASURES_MAX; i++)
+        p->sandbox.state[i] = (enum st_sandbox_state)st_wire_max(&m.in, ST_SANDBOX_OFF);
+    return 0;
+}
+
+int st_pull_open(const struct st_reference *ref, const struct st_pull_options *opt, struct st_pull **ret,
+                 struct st_err *err)
+{
+    struct st_pull *p = calloc(1, sizeof *p);
+    if (!p)
+        return st_err_nomem(err);
+    st_mem_init(&p->mem, MEMORY, -1);
+    p->remote = (struct st_remote){document, blob, failed, -1, ST_PULL_PRIVATE_BYTES};
+    p->sock = -1;
+    p->deadline_ms = opt->deadline_ms;
+    p->interrupted = opt->interrupted;
+    p->in = st_mem_alloc(&p->mem, ST_PROTO_MAX, err);
+    if (!p->in || start(p, err) || hello(p, err) || send_source(p, ref, opt, err)) {
+        st_pull_close(p);
+        return -1;
+    }
+    *ret = p;
+    return 0;
+}
+
+struct st_remote *st_pull_remote(struct st_pull *p)
+{
+    return &p->remote;
+}
+
+const struct st_sandbox_report *st_pull_sandbox(const struct st_pull *p)
+{
+    return &p->sandbox;
+}
+
+void st_pull_close(struct st_pull *p)
+{
+    if (!p)
+        return;
+    if (p->sock >= 0)
+        close(p->sock);
+    if (p->remote.pid > 0 && !p->dead) {
+        kill(p->remote.pid, SIGKILL);
+        while (waitpid(p->remote.pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+    }
+    while (p->failures) {
+        struct failure *f = p->failures;
+        p->failures = f->next;
+        st_mem_free(&p->mem, f, sizeof *f);
+    }
+    st_mem_free(&p->mem, p->in, ST_PROTO_MAX);
+    st_mem_release(&p->mem);
+    free(p);
+}

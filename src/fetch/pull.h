@@ -1,0 +1,33 @@
+// The parent's side of stella-fetch: starts it for one image of a registry and offers what it brings as a struct
+// st_remote. Links no network library.
+#ifndef ST_FETCH_PULL_H
+#define ST_FETCH_PULL_H
+
+#include "fetch/fetch_proto.h"
+#include "image/open.h"
+
+// What the process costs: code, libcurl, OpenSSL, certificates. Measured (docs/BENCHMARKS.md).
+#define ST_PULL_PRIVATE_BYTES (8ull << 20)
+
+struct st_pull_options {
+    const char *creds;           // "USER:PASSWORD" or "USER"; NULL: where logins are kept (login.h)
+    const char *const *insecure; // hosts (host[:port]) whose certificate may be any, or that may speak plain HTTP
+    size_t n_insecure;
+    const char *ca_file;              // more certificates to trust; NULL: none
+    const char *cert_file, *key_file; // client certificate; NULL: none
+    uint64_t bytes_per_second;        // 0: no limit
+    bool verbose;                     // a line for each request
+    bool public_only;                 // the service's rule
+    uint64_t deadline_ms;             // CLOCK_MONOTONIC; 0: none
+    const volatile int *interrupted;  // NULL allowed
+};
+
+struct st_pull;
+// The image is not asked for yet: the first document does that.
+int st_pull_open(const struct st_reference *ref, const struct st_pull_options *opt, struct st_pull **ret,
+                 struct st_err *err);
+struct st_remote *st_pull_remote(struct st_pull *p);
+const struct st_sandbox_report *st_pull_sandbox(const struct st_pull *p);
+void st_pull_close(struct st_pull *p); // NULL allowed
+
+#endif

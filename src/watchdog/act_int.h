@@ -1,0 +1,27 @@
+// Inside of the ladder: rungs that have files of their own.
+#ifndef ST_WATCHDOG_ACT_INT_H
+#define ST_WATCHDOG_ACT_INT_H
+
+#include "watchdog/act.h"
+
+#define ST_WD_HELD_MIN 25 // percent of the pinned memory that what is watched must hold to be killed for it
+
+enum st_wd_did {
+    ST_WD_DID,       // done (dry run: would be); its effect is waited for
+    ST_WD_DID_NOT,   // could not, i->detail says why
+    ST_WD_DID_SKIP,  // does not apply; no record
+    ST_WD_DID_AGAIN, // the world changed meanwhile: try again
+};
+
+// Raise the limit by a tenth, or freeze; the aide puts it back when this process dies.
+enum st_wd_did st_wd_act_relieve(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j);
+// 1: measured and undone, 0: still on.
+int st_wd_act_relief_step(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j,
+                          uint64_t now_ms);
+void st_wd_act_relief_undo(struct st_wd_incident *i, struct st_wd_act_env *env);
+
+enum st_wd_did st_wd_act_kernel(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j);
+int st_wd_act_kernel_step(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j,
+                          uint64_t now_ms);
+
+#endif

@@ -1,0 +1,189 @@
+// The two rungs that touch the limit: relieve and kernel.
+#include "base/ckd.h"
+#include "base/cleanup.h"
+#include "base/quantity.h"
+#include "watchdog/act_int.h"
+#include "watchdog/kernel_oom.h"
+#include "watchdog/wd_files.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+#define RELIEF_LOOK_MS 3000       // after which the stall is compared
+#define RELIEF_PROOF 0.3          // of the stall before: then the shortage is proven
+#define HOST_SPARE (256 * ST_MIB) // that the host must keep beside a relief
+
+static bool refuse(struct st_wd_incident *i, const char *why)
+{
+    snprintf(i->detail, sizeof i->detail, "%s", why);
+    return false;
+}
+
+// The limit must be the watched cgroup's own, and memory.max.
+static bool own_limit(struct st_wd_incident *i, const struct st_wd_judged *j)
+{
+    if (j->owner_ino != j->targets[0].ino)
+        return refuse(i, "the limit belongs to a cgroup that is not watched");
+    if (j->verdict->n.limit_is_high)
+        return refuse(i, "memory.high binds, not memory.max");
+    return true;
+}
+
+// ---- relieve ------------------------------------------------------------------------------------
+
+static bool host_has(uint64_t bytes)
+{
+    char buf[4096];
+    uint64_t kib = 0;
+    ssize_t n = st_wd_read_at(AT_FDCWD, "/proc/meminfo", buf, sizeof buf);
+    return n > 0 && st_wd_key_number(st_sv_mem(buf, (size_t)n), ST_SV("MemAvailable:"), &kib) &&
+           kib * 1024 >= 2 * bytes + HOST_SPARE;
+}
+
+static bool set(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j, const char *file,
+                const char *now, const char *then)
+{
+    const struct st_wd_target *t = &j->targets[0];
+    if (!st_wd_aide_hold(env->aide, t->path, t->ino, file, then))
+        return refuse(i, "the second process cannot promise to put it back");
+    if (st_wd_write_at(t->dir, file, now, O_NONBLOCK)) {
+        snprintf(i->detail, sizeof i->detail, "%s: %s", file, strerror(errno));
+        st_wd_aide_drop(env->aide, t->ino, file);
+        return false;
+    }
+    i->relief.on = true;
+    i->relief.measured = false;
+    i->relief.until_ms = st_wd_now_ms() + ST_WD_RELIEF_MS;
+    i->relief.ino = t->ino;
+    snprintf(i->relief.path, sizeof i->relief.path, ST_SV_FMT, ST_SV_ARG(t->path));
+    return true;
+}
+
+enum st_wd_did st_wd_act_relieve(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j)
+{
+    char old[24], raised[24], more[ST_QUANTITY_TEXT];
+    uint64_t limit = j->verdict->n.limit, up = limit / 10;
+    if (env->ladder->freeze) {
+        snprintf(i->detail, sizeof i->detail, "frozen for %d s at most", ST_WD_RELIEF_MS / 1000);
+        return env->ladder->dry_run || set(i, env, j, "cgroup.freeze", "1", "0") ? ST_WD_DID : ST_WD_DID_NOT;
+    }
+    if (!own_limit(i, j) || limit == ST_WD_NONE)
+        return ST_WD_DID_NOT;
+    st_quantity_human(up, more);
+    if (!host_has(up)) {
+        snprintf(i->detail, sizeof i->detail, "the host has no room for %s more", more);
+        return ST_WD_DID_NOT;
+    }
+    snprintf(i->detail, sizeof i->detail, "limit raised by %s for %d s at most", more, ST_WD_RELIEF_MS / 1000);
+    if (env->ladder->dry_run)
+        return ST_WD_DID;
+    i->relief.old_limit = limit;
+    snprintf(old, sizeof old, "%llu", (unsigned long long)limit);
+    snprintf(raised, sizeof raised, "%llu", (unsigned long long)(limit + up));
+    if (!set(i, env, j, "memory.max", raised, old))
+        return ST_WD_DID_NOT;
+    st_wd_judge_limit_ours(j->judge, limit + up);
+    return ST_WD_DID;
+}
+
+void st_wd_act_relief_undo(struct st_wd_incident *i, struct st_wd_act_env *env)
+{
+    char old[24];
+    if (!i->relief.on)
+        return;
+    const char *file = env->ladder->freeze ? "cgroup.freeze" : "memory.max";
+    snprintf(old, sizeof old, "%llu", (unsigned long long)i->relief.old_limit);
+    ST_AUTO_CLOSE int dir = openat(env->root, i->relief.path[0] ? i->relief.path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool same = dir >= 0 && st_wd_ino(dir) == i->relief.ino;
+    if (!same || st_wd_write_at(dir, file, env->ladder->freeze ? "0" : old, O_NONBLOCK) == 0)
+        st_wd_aide_drop(env->aide, i->relief.ino, file);
+    i->relief.on = false; // not written: the aide will try when we end
+}
+
+static double stall(const struct st_wd_numbers *n)
+{
+    return ST_MAX(n->mem_some, 0) + ST_MAX(n->io_some, 0);
+}
+
+int st_wd_act_relief_step(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j,
+                          uint64_t now_ms)
+{
+    bool proof = !env->ladder->freeze && now_ms >= i->rung_ms + RELIEF_LOOK_MS && stall(&i->before) > 0 &&
+                 stall(&j->verdict->n) <= RELIEF_PROOF * stall(&i->before);
+    if (!proof && now_ms < i->relief.until_ms)
+        return 0;
+    st_wd_act_relief_undo(i, env);
+    if (!env->ladder->freeze)
+        st_wd_judge_limit_ours(j->judge, i->relief.old_limit);
+    if (proof) {
+        size_t n = strlen(i->detail);
+        snprintf(i->detail + n, sizeof i->detail - n, "; the stall fell from %u%% to %u%%: the shortage is proven",
+                 (unsigned)(stall(&i->before) * 100), (unsigned)(stall(&j->verdict->n) * 100));
+        i->certain = i->strong = true;
+        st_wd_judge_proven(j->judge);
+    }
+    return 1;
+}
+
+// ---- kernel -------------------------------------------------------------------------------------
+
+enum st_wd_did st_wd_act_kernel(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j)
+{
+    uint64_t group = 0, current = 0, low;
+    const struct st_wd_numbers *n = &j->verdict->n;
+    if (!own_limit(i, j))
+        return ST_WD_DID_NOT;
+    if (!i->has_culprit) {
+        snprintf(i->detail, sizeof i->detail, "no process to offer to the kernel");
+        return ST_WD_DID_NOT;
+    }
+    st_wd_number_at(j->targets[0].dir, "memory.oom.group", &group);
+    if (!st_wd_number_at(j->targets[0].dir, "memory.current", &current) || n->pinned < 16 * ST_MIB) {
+        snprintf(i->detail, sizeof i->detail, "nothing is pinned");
+        return ST_WD_DID_NOT;
+    }
+    low = ST_MIN(n->pinned, current) - 4 * ST_MIB;
+    snprintf(i->detail, sizeof i->detail, "memory.max under the pinned memory, %d (%s) first%s", (int)i->culprit.pid,
+             i->culprit.comm, group ? "; memory.oom.group is 1: all of it goes" : "");
+    if (env->ladder->dry_run)
+        return ST_WD_DID;
+    char old[24];
+    snprintf(old, sizeof old, "%llu", (unsigned long long)n->limit);
+    if (!st_wd_aide_hold(env->aide, j->targets[0].path, j->targets[0].ino, "memory.max", old)) {
+        snprintf(i->detail, sizeof i->detail, "the second process cannot promise to put the limit back");
+        return ST_WD_DID_NOT;
+    }
+    st_wd_judge_limit_ours(j->judge, low);
+    i->relief.ino = j->targets[0].ino;
+    i->helper = st_wd_kernel_oom(j->targets[0].dir, n->limit, low, i->culprit.pid);
+    if (i->helper > 0)
+        return ST_WD_DID;
+    i->helper = 0;
+    snprintf(i->detail, sizeof i->detail, "fork: %s", strerror(errno));
+    return ST_WD_DID_NOT;
+}
+
+int st_wd_act_kernel_step(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j,
+                          uint64_t now_ms)
+{
+    char old[24];
+    static const char *const words[] = {"; the kernel killed one process", "; the kernel killed nobody",
+                                        "; the limit could not be written", "; the kernel killed more than one"};
+    if (i->helper) {
+        if (now_ms < i->rung_ms + ST_WD_KERNEL_OOM_MS + 1500)
+            return 0;
+        kill(i->helper, SIGKILL);
+        i->helper = 0;
+        i->helper_status = ST_WD_KERNEL_ERROR << 8;
+        snprintf(old, sizeof old, "%llu", (unsigned long long)i->before.limit);
+        st_wd_write_at(j->targets[0].dir, "memory.max", old, O_NONBLOCK);
+    }
+    st_wd_judge_limit_ours(j->judge, i->before.limit);
+    st_wd_aide_drop(env->aide, i->relief.ino, "memory.max");
+    int code = WIFEXITED(i->helper_status) ? WEXITSTATUS(i->helper_status) : ST_WD_KERNEL_ERROR;
+    size_t n = strlen(i->detail);
+    snprintf(i->detail + n, sizeof i->detail - n, "%s", words[code < (int)ST_LEN(words) ? code : ST_WD_KERNEL_ERROR]);
+    return code == ST_WD_KERNEL_KILLED || code == ST_WD_KERNEL_TWICE ? 1 : -1;
+}
