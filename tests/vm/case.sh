@@ -35,7 +35,7 @@ say() { echo "$(up) $*" >>"$out/log"; }
 
 if [ -e /run/systemd/system ]; then
 	owner=container
-	systemctl set-property --runtime lab.slice ManagedOOMMemoryPressure=kill "ManagedOOMMemoryPressureLimit=${sdlimit:-50%}"
+	systemctl set-property --runtime lab.slice ManagedOOMMemoryPressure=kill # the rest as Debian has it
 	systemd-run -q --unit="job-$name" --slice=lab.slice -p Delegate=yes -p MemoryMax="${limit}M" sleep 100000
 	pod=/sys/fs/cgroup/lab.slice
 	box=$pod/job-$name.service

@@ -69,10 +69,10 @@ def script(case, cell, tool):
     return " ".join(shlex.quote(w) for w in words)
 
 
-def boot(guest, scripts, programs, watchdog, out, seconds, root):
+def boot(guest, scripts, programs, watchdog, out, seconds, root, systemd=False):
     """Run the lines in one guest. (exit status of vm, what it said); the runs' directories are then under out."""
     argv = [os.path.join(HERE, "vm"), "run", "--disk", "4096", "--out", out, "--timeout", str(int(seconds))]
-    argv += ["--root"] if root else []
+    argv += ["--root"] * root + ["--systemd"] * systemd
     for key, option in (("kernel", "--kernel"), ("mglru", "--mglru"), ("disk", "--throttle"), ("swap", "--swap"), ("psi", "--psi"),
                         ("cpus", "--cpus"), ("mem", "--mem")):
         if key in guest:

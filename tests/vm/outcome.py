@@ -107,6 +107,15 @@ class Run:
         return records
 
 
+    def oomd_killed(self):
+        """systemd-oomd's own word for it (its clock is the guest's monotonic one)."""
+        try:
+            with open(os.path.join(self.dir, "oomd.log")) as f:
+                return re.search(r"Killed /lab", f.read()) is not None
+        except FileNotFoundError:
+            return False
+
+
 def fmt(v, digits=1):
     return "-" if v is None else f"{v:.{digits}f}"
 
@@ -155,20 +164,21 @@ def rows(directory, case, cell, build, host_load, date):
               "finished": b["finished"], "state": "-", "private_kib": "-", "switches_per_s": "-"}
     ended_by = "nobody"
     if b["first_death"] is not None:
-        ended_by = "kernel" if kernel and not (tool == "stella" and acted) else tool if tool == "stella" else "?"
+        ours = (tool == "stella" and acted) or (tool == "systemd-oomd" and run.oomd_killed())
+        ended_by = tool if ours else "kernel" if kernel else "?"
     end = b["hog_end"] if b["hog_end"] is not None else b["first_death"]
     row = common | {"tool": tool, "ended_by": ended_by, "died": ",".join(b["died"]) or "-", "innocent": b["innocent"],
                     "from_limit_s": fmt(end - limit if end and limit else None),
                     "from_onset_s": fmt(end - b["onset"] if end and b["onset"] is not None else None)}
     if case["kind"] == "leave":
-        row["verdict"] = "false-kill" if ended_by == "stella" else "died" if b["died"] or re.search(r"[1-9]", b["finished"]) else "late" if "late" in b["finished"] else "ok"
+        row["verdict"] = "false-kill" if ended_by == tool else "died" if b["died"] or re.search(r"[1-9]", b["finished"]) else "late" if "late" in b["finished"] else "ok"
         if limit is None:
             row["verdict"] += ",no-limit"
     elif limit is None:
         row["verdict"] = "no-limit"
     elif ended_by == "kernel":
         row["verdict"] = "kernel"
-    elif ended_by == "stella":
+    elif ended_by == tool:
         row["verdict"] = "ended" if not b["innocent"] else "ended,innocent"
     elif b["onset"] is not None:
         row["verdict"] = "hangs"
