@@ -43,8 +43,12 @@ check-full: check ## check, lint, and the slow tests (ST_FULL=1: truth on the wh
 	$(MAKE) lint
 	ST_FULL=1 ST_TRUTH_NETWORK=1 $(MESON_TEST) -C build --timeout-multiplier 20
 
-check-vm: all ## scan inside a real 64 MiB cgroup: VM=PROGRAM that boots a kernel, OCI=DIRECTORY of layouts
-	VM="$(VM)" tests/vm/cgroup64.sh "$(OCI)" small web
+check-vm: all ## the watchdog on real kernels (goes on where it was; CELL= CASE=), and scans in 64 MiB: OCI=DIRECTORY of layouts
+	tools/install-deps vm
+	tests/vm/matrix --tool none --cell "$(CELL)" --case "$(CASE)"
+	tests/vm/matrix --tool stella --cell "$(CELL)" --case "$(CASE)"
+	tests/vm/report
+	$(if $(OCI),tests/vm/cgroup64.sh "$(OCI)" small web)
 
 bench: all ## measure against syft, trivy and the floor; prints one table
 	bench/run
