@@ -139,10 +139,10 @@ static void explain_trouble(const struct st_job *j, enum st_http_trouble t, stru
 {
     struct st_sv host = j->reg->endpoints[j->endpoint].host;
     char advice[200], text[ST_ERR_TEXT_MAX];
+    bool unknown = strstr(err->text, "issuer") || strstr(err->text, "self-signed") || strstr(err->text, "self signed");
     if (t == ST_HTTP_UNTRUSTED)
-        snprintf(advice, sizeof advice,
-                 "--ca-file FILE trusts the authority that signed it; --insecure %.*s takes any certificate",
-                 ST_SV_ARG(host));
+        snprintf(advice, sizeof advice, "%s--insecure %.*s takes any certificate",
+                 unknown ? "--ca-file FILE trusts the authority that signed it; " : "", ST_SV_ARG(host));
     else if (t == ST_HTTP_NO_TLS)
         snprintf(advice, sizeof advice, "if it is meant to speak plain HTTP: --insecure %.*s", ST_SV_ARG(host));
     else
@@ -166,6 +166,9 @@ static void explain_status(const struct st_job *j, const struct st_http_response
                    : says.code.len                            ? "%.300s: the registry has no such image"
                                                               : "%.300s: no such image, or this is not a registry",
                    name);
+    else if (r->status == 404 && j->kind == ST_JOB_BLOB)
+        st_err_set(err, ST_E_CORRUPT, "missing blob: " ST_SV_FMT " has the manifest, but not %s", ST_SV_ARG(e->host),
+                   j->digest);
     else if (r->status == 403)
         st_err_set(err, ST_E_AUTH, "%.250s: access is denied%s", name,
                    e->auth == ST_AUTH_NONE ? "; it may need a login" : "");
@@ -332,9 +335,7 @@ static void job_unauthorized(struct st_job *j, struct st_http_response *r)
     j->refused = true;
     int rc = again ? -1 : st_auth_answer(j->reg, e, r, &err);
     if (again)
-        st_err_set(&err, ST_E_AUTH, ST_SV_FMT " does not let %s read " ST_SV_FMT "%s", ST_SV_ARG(e->host),
-                   e->auth == ST_AUTH_NONE ? "anonymous users" : "this login", ST_SV_ARG(e->repository),
-                   e->auth == ST_AUTH_NONE ? ": it needs a login, or is not there" : "");
+        st_auth_refused(e, &err);
     if (rc > 0)
         job_start(j);
     else if (rc == 0)

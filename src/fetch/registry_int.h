@@ -67,6 +67,8 @@ struct st_registry {
 // follows; -1: nothing that we have would do (ST_E_AUTH).
 int st_auth_answer(struct st_registry *r, struct st_endpoint *e, const struct st_http_response *refused,
                    struct st_err *err);
+// The login (or none) was taken, and is not enough: -1, ST_E_AUTH.
+int st_auth_refused(const struct st_endpoint *e, struct st_err *err);
 // auth.c tells that a token has come (err NULL), or not.
 void st_registry_authorized(struct st_registry *r, struct st_endpoint *e, const struct st_err *err);
 

@@ -68,7 +68,7 @@ static size_t on_header(char *p, size_t one, size_t n, void *ctx)
         return n * one;
     }
     if (x->r.headers.len + line.len > ST_HTTP_HEADERS_MAX) {
-        st_err_set(&x->err, ST_E_LIMIT, "%s: more than %u bytes of headers", x->now_origin.host, ST_HTTP_HEADERS_MAX);
+        st_err_set(&x->err, ST_E_CORRUPT, "%s: more than %u bytes of headers", x->now_origin.host, ST_HTTP_HEADERS_MAX);
         return 0;
     }
     if (st_sv_trim(line).len == 0 && x->r.status >= 200 && !x->head_done)
