@@ -22,7 +22,7 @@ struct st_endpoint {
     bool token_with_login;
 };
 
-enum st_job_kind { ST_JOB_TOP, ST_JOB_DOCUMENT, ST_JOB_BLOB };
+enum st_job_kind { ST_JOB_TOP, ST_JOB_DOCUMENT, ST_JOB_BLOB, ST_JOB_EXPORT };
 
 struct st_job {
     struct st_registry *reg;
@@ -37,6 +37,7 @@ struct st_job {
     struct st_http_exchange *x;
     unsigned round;                // of the authorization that was sent
     bool waits_for_token, refused; // refused: 401 with the newest authorization before
+    struct st_sv daemon, name;     // EXPORT: "docker", and the image as the user said it
     bool manifest;                 // asked for under /manifests/
 };
 

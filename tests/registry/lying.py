@@ -4,6 +4,7 @@ import http.server
 import json
 import os
 import socket
+import socketserver
 import ssl
 import subprocess
 import threading
@@ -181,6 +182,49 @@ class Registry:
         except (BrokenPipeError, ConnectionResetError):
             h.close_connection = True
             return None
+
+
+class Daemon:
+    """A container engine's socket: images is name -> archive; fault(handler, name) as in Registry."""
+
+    def __init__(self, path):
+        self.images, self.fault, self.log = {}, None, []
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                name = urllib.parse.urlparse(self.path).path.split("/images/")[-1].removesuffix("/get")
+                outer.log.append(self.path)
+                data = outer.images.get(name)
+                if outer.fault and outer.fault(self, name):
+                    return
+                if data is None:
+                    Registry.send(self, 404, b'{"message":"No such image"}')
+                    return
+                self.send_response(200)
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                for i in range(0, len(data), 50000):
+                    part = data[i:i + 50000]
+                    self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
+                self.wfile.write(b"0\r\n\r\n")
+
+            def address_string(self):
+                return "unix"
+
+            def log_message(self, *args):
+                pass
+
+        class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+            daemon_threads = True
+
+            def handle_error(self, request, client_address):
+                pass
+
+        self.server = Server(path, Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
 def endless(h, chunk=b"x" * 65536, seconds=20):

@@ -11,7 +11,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
 
 from images import Image, Tests, egg, sha, small_image, tar  # noqa: E402
-from lying import Registry, certificate, endless, own_address  # noqa: E402
+from lying import Daemon, Registry, certificate, endless, own_address  # noqa: E402
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 PURLS = ("--format", "purls")
@@ -381,6 +381,83 @@ def part_tls(t):
     t.ok(not r.log, "is not tried")
     t.same(want, "unless --insecure says so", f"{r.host}/app:1", *PURLS, "--insecure", r.host)
     r.close()
+
+
+# ---- daemons on this machine ----
+
+def part_daemon(t):
+    docker, podman, r = Daemon(t.path("docker.sock")), Daemon(t.path("podman.sock")), Registry()
+    im = big_image(1)
+    r.add(im)
+    want = purls(t, im, "layout")
+    env = {"DOCKER_HOST": "unix://" + t.path("docker.sock"), "CONTAINER_HOST": "unix://" + t.path("podman.sock")}
+    name = f"localhost:{r.port}/app:1"
+    docker.images[name] = podman.images[name] = im.docker_archive()
+    t.same(want, "docker:REF", "docker:" + name, *PURLS, env=env)
+    t.same(want, "podman:REF", "podman:" + name, *PURLS, env=env)
+    t.ok("/libpod/" in podman.log[-1] and "/libpod/" not in docker.log[-1], "each by its own interface", podman.log, docker.log)
+    t.same(want, "with --offline: nothing leaves the machine", "docker:" + name, *PURLS, "--offline", env=env)
+    for code, what, fault in ((1, "an archive that is cut off", lambda h: (h.send_response(200), h.send_header("Content-Length", "1000000"),
+                                                                           h.end_headers(), h.wfile.write(im.docker_archive()[:9000]))),
+                              (1, "an error", lambda h: Registry.send(h, 500, b'{"message":"the disk is full"}')),
+                              (1, "an empty answer", lambda h: Registry.send(h, 200, b"")),
+                              (1, "an answer that is no archive", lambda h: Registry.send(h, 200, b"x" * 5000))):
+        docker.fault = lambda h, name, f=fault: (f(h), setattr(h, "close_connection", True), True)[2]
+        got, out, err = t.scan("docker:" + name, *PURLS, env=env)
+        t.ok(got in (1, 2, 10) and not out, f"{what}: {err.strip()}", got, err)
+    docker.fault = None
+    fails(t, 4, ["docker has no image"], "no such image", "docker:nothere", env=env)
+    fails(t, 4, ["no docker answers", "may you use it"], "no daemon", "docker:x", env=dict(env, DOCKER_HOST="unix:///nowhere.sock"))
+    fails(t, 2, ["unix://"], "a daemon elsewhere", "docker:x", env=dict(env, DOCKER_HOST="tcp://192.0.2.1:2375"))
+    # Without a scheme: docker, podman, the registry.
+    del docker.log[:], podman.log[:], r.log[:]
+    code, out, err = t.scan(name, *PURLS, env=env)
+    t.ok(code == 0 and out == want and "read from docker" in err and not podman.log and not r.log, "docker first", code, err)
+    del docker.images[name]
+    code, out, err = t.scan(name, *PURLS, env=env)
+    t.ok(code == 0 and out == want and "read from podman" in err and not r.log, "then podman", code, err)
+    del podman.images[name]
+    code, out, err = t.scan(name, *PURLS, env=env)
+    t.ok(code == 0 and out == want and "read from" not in err and r.log, "then the registry", code, err)
+    podman.images[name] = im.docker_archive()
+    del podman.log[:]
+    t.same(want, "--source registry", name, *PURLS, "--source", "registry", env=env)
+    t.same(want, "registry:REF", "registry:" + name, *PURLS, env=env)
+    t.ok(not podman.log, "ask no daemon", podman.log)
+    t.same(want, "--source podman", name, *PURLS, "--source", "podman", env=env)
+    fails(t, 4, ["docker has no image"], "--source docker", name, "--source", "docker", env=env)
+    r.close()
+
+
+def part_podman(t):
+    """Podman's own API service, on a store of the test's own."""
+    if not os.environ.get("ST_FULL") or not shutil.which("podman") or not shutil.which("skopeo") or os.getuid() != 0:
+        t.skip("podman", "slow (ST_FULL=1), or podman or skopeo is not installed, or not root")
+        return
+    im = big_image(1)
+    want = purls(t, im, "layout")
+    store = ["--root", t.path("store"), "--runroot", t.path("run"), "--storage-driver", "vfs"]
+    q = subprocess.run(["skopeo", "copy", "-q", "oci:" + t.path("layout"), f"containers-storage:[vfs@{t.path('store')}+{t.path('run')}]localhost/app:1"],
+                       capture_output=True, text=True)
+    if q.returncode:
+        t.skip("podman", "its store cannot be written here: " + q.stderr.strip()[-100:])
+        return
+    sock = t.path("podman.sock")
+    with subprocess.Popen(["podman", *store, "system", "service", "-t", "0", "unix://" + sock], stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as p:
+        try:
+            for _ in range(100):
+                if subprocess.run(["curl", "-s", "--unix-socket", sock, "http://p/_ping"], capture_output=True).returncode == 0:
+                    break
+                time.sleep(0.1)
+            env = {"CONTAINER_HOST": "unix://" + sock, "DOCKER_HOST": "unix://" + sock}
+            t.same(want, "a short name in podman", "podman:app:1", *PURLS, env=env)
+            t.same(want, "a full name", "podman:localhost/app:1", *PURLS, env=env)
+            t.same(want, "its Docker-compatible interface", "docker:localhost/app:1", *PURLS, env=env)
+            t.same(want, "without a scheme", "localhost/app:1", *PURLS, env=env)
+            fails(t, 4, ["podman has no image"], "no such image", "podman:nothere", env=env)
+        finally:
+            p.terminate()
 
 
 # ---- docker-registry, skopeo ----
