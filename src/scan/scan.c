@@ -267,8 +267,9 @@ static int serve_ask(struct st_scan *s, struct st_analyzer *a, struct st_proto_m
     uint64_t size = 0;
     struct st_remote *remote = s->opt->opened->remote;
     struct st_sv name = st_wire_sv(&m->in);
-    int rc = remote ? remote->document(remote, name, &fd, &size, &why)
-                    : st_blobs_dir_open(s->opt->opened->dirfd, name, &fd, &size, &why);
+    int rc = s->opt->opened->kind == ST_OPENED_REMOTE
+                 ? remote->document(remote, name, &fd, &size, &why)
+                 : st_blobs_dir_open(s->opt->opened->dirfd, name, &fd, &size, &why);
     return give(a, b, rc > 0 ? fd : -1, size, rc < 0 ? &why : NULL, err);
 }
 
@@ -374,6 +375,14 @@ static int index_image(struct st_scan *s, struct st_err *err)
         ob->layer_begin(ob->ctx, 0, ST_SV(""), s->opt->opened->size);
     if (rc == 0)
         rc = converse(s, a, &b, err);
+    struct st_remote *from = s->opt->opened->remote;
+    struct st_err why = {0};
+    if (s->opt->opened->ticket &&
+        from->failed(from, s->opt->opened->ticket, &why)) { // an archive that a daemon cut off
+        rc = -1;
+        if (err)
+            *err = why;
+    }
     if (ob && ob->end)
         ob->end(ob->ctx);
     if (rc == 0) {
@@ -441,6 +450,9 @@ static int sort_layers(struct st_scan *s, size_t *todo, size_t *ret_n, struct st
             if (take_passed(s, i, err))
                 return -1;
         } else if (have_already(s, i)) {
+            const struct st_subject_layer *l = &s->image.subject.layers[i];
+            if (ob && ob->layer_begin)
+                ob->layer_begin(ob->ctx, i, l->digest.len ? l->digest : l->diff_id, l->size);
             if (ob && ob->layer_done)
                 ob->layer_done(ob->ctx, i, true);
         } else {
