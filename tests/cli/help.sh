@@ -25,7 +25,7 @@ ok "help works on a broken line" test "$code" = 0
 
 # Every example in help is a command line that parses (or stops at the missing image or job).
 "$stella" --help >all
-for c in "scan image" "image inspect" "image layers" "scanner jobs list" "scanner jobs show" "scanner cache stats"
+for c in "scan image" "image inspect" "image layers" "scanner jobs list" "scanner jobs show" "scanner cache stats" \
     "scanner cache prune" version help; do
     read -ra words <<<"$c"
     "$stella" "${words[@]}" --help >>all
