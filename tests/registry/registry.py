@@ -120,6 +120,61 @@ def refusals(t, r, im):
     fails(t, 2, ["not an image", "helm"], "an artifact that is no image", f"localhost:{r.port}/app:chart")
 
 
+# ---- registries.conf ----
+
+def part_mirrors(t):
+    one, two, r = Registry(), Registry(), Registry()
+    im = big_image(1)
+    want = purls(t, im, "layout")
+    digest = r.add(im)
+    name = f"localhost:{r.port}/app:1"
+
+    def conf(text, ref=name, *args):
+        for x in (one, two, r):
+            del x.log[:]
+        with open(t.path("registries.conf"), "w", encoding="utf-8") as f:
+            f.write(text.replace("ONE", f"localhost:{one.port}").replace("TWO", f"localhost:{two.port}").replace("REG", f"localhost:{r.port}"))
+        return t.scan(ref, *PURLS, *args, env={"CONTAINERS_REGISTRIES_CONF": t.path("registries.conf")})
+
+    def good(got, what, *conditions):
+        t.ok(got[0] == 0 and got[1] == want and all(conditions), what, got, one.log, two.log)
+
+    mirrors = '[[registry]]\nprefix = "REG"\nlocation = "REG"\n[[registry.mirror]]\nlocation = "ONE/m"\n[[registry.mirror]]\nlocation = "TWO"\n'
+    got = conf(mirrors)
+    good(got, "two mirrors that have nothing, then the registry", one.asked("/v2/m/app/manifests/1"), two.asked("/v2/app/manifests/1"), r.log)
+    one.add(im, repo="m/app")
+    got = conf(mirrors)
+    good(got, "a mirror that has it", one.log, not two.log, not r.log)
+    layer = "sha256:" + sha(im.blobs[0])
+    kept = one.blobs.pop(layer)
+    got = conf(mirrors)
+    good(got, "a mirror without the layer", one.log, r.asked(layer) or two.asked(layer))
+    one.blobs[layer] = kept
+    one.auth = "basic"
+    got = conf(mirrors, name, "--creds", "user:secret-password")
+    good(got, "a mirror gets no login that was typed for the registry", one.log, not any("Authorization" in x[2] for x in one.log), r.log)
+    one.reset()
+    got = conf(mirrors.replace('location = "ONE/m"', 'location = "ONE/m"\npull-from-mirror = "digest-only"'))
+    good(got, "a mirror for digests only, and a tag", not one.log)
+    one.close()
+    got = conf(mirrors)
+    good(got, "a mirror that is down", r.log)
+    two.add(im, repo="hub/library/web", tag="latest")
+    got = conf('[[registry]]\nprefix = "docker.io"\nlocation = "TWO/hub"\n', "web")
+    good(got, "a short name, rewritten", two.asked("/v2/hub/library/web/manifests/latest"))
+    got = conf('[[registry]]\nprefix = "*.example"\nlocation = "TWO/hub/library"\n[[registry]]\nprefix="docker.io"\nblocked=true', "a.b.example/web")
+    good(got, "a wildcard", two.log)
+    for text, words in (('[[registry]]\nprefix = "REG"\nblocked = true\n', "blocks"), ("[[registry", "registries.conf: line 1"),
+                        ("[registries.search]\nregistries = []\n", "first form"), ("[[registry]]\n", "neither prefix nor location"),
+                        ('[[registry]]\nprefix="REG/app"\nlocation="REG"\n', "has no repository")):
+        code, out, err = conf(text)
+        t.ok(code == 2 and words in err and not r.log, f"refused: {err.strip()}", code, err)
+    code, out, err = conf('[[registry]]\nprefix = "REG/app"\nlocation = "REG/app"\ninsecure = true\n', f"localhost:{r.port}/app@{digest}")
+    t.ok(code == 0 and out == want, "a rule for one repository", code, err)
+    two.close()
+    r.close()
+
+
 # ---- who we are ----
 
 def part_auth(t):
@@ -515,7 +570,7 @@ def part_real(t):
 def main():
     part, stella = sys.argv[1:3]
     t = Tests(stella)
-    t.env.update(REGISTRY_AUTH_FILE=t.write("no-logins.json", b"{}"))
+    t.env.update(CONTAINERS_REGISTRIES_CONF=t.write("no-rules.conf", b""), REGISTRY_AUTH_FILE=t.write("no-logins.json", b"{}"))
     if part == "auth":
         del t.env["REGISTRY_AUTH_FILE"]
     for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
