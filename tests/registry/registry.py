@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -394,6 +395,93 @@ def web(t):
     r = Registry()
     r.fault = lambda h, path: (r.send(h, 404, b"<html>no</html>"), True)[1]
     return r.port
+
+
+# ---- time ----
+
+def children(pid, name):
+    """Processes of that name below pid."""
+    found = []
+    for d in os.listdir("/proc"):
+        if d.isdigit():
+            try:
+                with open(f"/proc/{d}/stat", encoding="utf-8") as f:
+                    stat = f.read()
+            except OSError:
+                continue
+            comm, rest = stat.split("(", 1)[1].rsplit(")", 1)
+            if comm == name and int(rest.split()[1]) == pid:
+                found.append(int(d))
+    return found
+
+
+def part_slow(t):
+    """A parser that stands still: the server loses patience, and the layer goes on where it stopped."""
+    r = Registry()
+    im = big_image(24)
+    r.add(im)
+    want = purls(t, im, "layout")
+    layer, data = "sha256:" + sha(im.blobs[0]), im.blobs[0]
+    sent = [0]
+
+    def impatient(h, path):
+        if layer not in path:
+            return False
+        first = int((h.headers.get("Range") or "=0-").split("=")[1].split("-")[0])
+        h.connection.settimeout(1)
+        h.send_response(206 if first else 200)
+        if first:
+            h.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
+        h.send_header("Content-Length", str(len(data) - first))
+        h.end_headers()
+        h.close_connection = True
+        try:
+            for i in range(first, len(data), 65536):
+                h.wfile.write(data[i:i + 65536])
+                sent[0] += len(data[i:i + 65536])
+        except OSError:
+            pass
+        return True
+
+    r.fault = impatient
+    p = subprocess.Popen(t.argv(f"localhost:{r.port}/app:1", *PURLS), env=t.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    stopped = []
+    end = time.time() + 20
+    while not stopped and time.time() < end and p.poll() is None:
+        if r.asked(layer):
+            stopped = children(p.pid, "stella-analyze")
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+    time.sleep(4)
+    for pid in stopped:
+        os.kill(pid, signal.SIGCONT)
+    out, err = p.communicate(timeout=120)
+    t.ok(p.returncode == 0 and out == want, "a parser that stands still for 4 s", p.returncode, err)
+    t.ok(stopped and len(r.asked(layer)) >= 2, "the server had closed the connection", len(r.asked(layer)))
+
+    # Nothing outlives a scan that is interrupted.
+    r.reset()
+    r.fault = lambda h, path: layer in path and (endless(h, b"\x1f\x8b\x08" + bytes(65533)), True)[1]
+    p = subprocess.Popen(t.argv(f"localhost:{r.port}/app:1", *PURLS), env=t.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    end = time.time() + 20
+    fetch = []
+    while time.time() < end and not (fetch and r.asked(layer)):
+        fetch = children(p.pid, "stella-fetch")
+        time.sleep(0.02)
+    p.send_signal(signal.SIGINT)
+    p.communicate(timeout=60)
+    time.sleep(0.2)
+    t.ok(p.returncode != 0 and fetch and not any(os.path.exists(f"/proc/{x}") for x in fetch), "nothing outlives an interrupted scan", p.returncode)
+    r.close()
+
+
+def part_sandbox(t):
+    p = subprocess.run([os.path.join(os.path.dirname(t.stella), "stella-fetch"), "--self-test"], capture_output=True, text=True)
+    lines = p.stdout.splitlines()
+    if not lines:
+        t.skip("sandbox", "self-test says nothing here: " + p.stderr[:100].replace("\n", " "))
+    for line in lines:
+        t.ok(line.endswith("refused"), line)
 
 
 # ---- TLS ----
