@@ -655,6 +655,49 @@ def part_real(t):
         p.wait()
 
 
+def part_nginx(t):
+    """docker-registry behind nginx, which throttles, limits requests and cuts connections; TLS with HTTP/2."""
+    address = own_address()
+    if not os.environ.get("ST_FULL") or not address or not all(shutil.which(x) for x in ("docker-registry", "nginx", "skopeo", "openssl")):
+        t.skip("nginx", "slow (ST_FULL=1), or nginx, docker-registry, skopeo or openssl is not installed")
+        return
+    import socket
+    ports = []
+    for _ in range(2):
+        with socket.socket() as s:
+            s.bind((address, 0))
+            ports.append(s.getsockname()[1])
+    back, front = ports
+    cert, key = certificate(t.dir, "front", address)
+    t.write("config.yml", f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {t.path('store')}}}}}\n"
+                          f"http: {{addr: '127.0.0.1:{back}'}}\n".encode())
+    t.write("nginx.conf", f"""daemon off; user root; pid {t.path('nginx.pid')}; error_log {t.path('nginx.log')}; events {{}}
+http {{ access_log {t.path('access.log')}; client_body_temp_path {t.path('b')}; proxy_temp_path {t.path('p')}; fastcgi_temp_path {t.path('f')};
+  uwsgi_temp_path {t.path('u')}; scgi_temp_path {t.path('s')};
+  limit_req_zone $server_name zone=one:1m rate=60r/m; limit_req_status 429;
+  server {{ listen {address}:{front} ssl http2; ssl_certificate {cert}; ssl_certificate_key {key}; keepalive_requests 3;
+    location / {{ proxy_pass http://127.0.0.1:{back}; proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto https;
+      limit_req zone=one burst=1 nodelay; limit_rate 2m; }} }} }}""".encode())
+    im = big_image(4)
+    want = purls(t, im, "layout")
+    with open(t.path("log"), "wb") as log, \
+            subprocess.Popen(["docker-registry", "serve", t.path("config.yml")], stdout=log, stderr=log) as registry, \
+            subprocess.Popen(["nginx", "-c", t.path("nginx.conf"), "-p", t.dir], stdout=log, stderr=log) as nginx:
+        try:
+            time.sleep(1.5)
+            q = subprocess.run(["skopeo", "copy", "-q", "--dest-tls-verify=false", "oci:" + t.path("layout"), f"docker://127.0.0.1:{back}/app:1"],
+                               capture_output=True, text=True)
+            t.ok(q.returncode == 0, "skopeo pushes", q.stderr)
+            for i in range(4):
+                t.same(want, f"through nginx, {i}", f"{address}:{front}/app:1", *PURLS, "--ca-file", cert)
+            with open(t.path("access.log"), encoding="utf-8") as f:
+                text = f.read()
+            t.ok("HTTP/2.0" in text and '" 429 ' in text, "with HTTP/2, and in spite of 429", text)
+        finally:
+            nginx.terminate()
+            registry.terminate()
+
+
 def main():
     part, stella = sys.argv[1:3]
     t = Tests(stella)
