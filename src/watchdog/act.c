@@ -12,7 +12,8 @@
 
 #define SCAN_MS 400   // for the list of processes
 #define CI_MS 200     // for the CI step's environment and log line
-#define EFFECT_MS 1000 // after which a rung without effect has failed
+#define EFFECT_MS 2000 // after which a rung without effect has failed: a process under emulation takes a second to end
+#define PAUSE_MS 1000  // before the next rung, when one has freed nothing
 #define SETTLE_MS 2500 // for the judge to see what a rung that freed memory has done
 #define STEP_MS 50
 #define FRESH_MS 100    // memory of a process that is gone comes back a moment later
@@ -315,13 +316,13 @@ static uint64_t climb(struct st_wd_incident *i, struct st_wd_act_env *env, const
         if (env->ladder->dry_run || i->rung == ST_WD_RUNG_HOOK) {
             report(i, env, j, env->ladder->dry_run ? ST_WD_OUTCOME_DRY_RUN : ST_WD_OUTCOME_DONE, false);
             i->phase = ST_WD_SPENT;
-            return now_ms + EFFECT_MS;
+            return now_ms + PAUSE_MS;
         }
         i->phase = ST_WD_WAITING;
         return now_ms + STEP_MS;
     }
     i->phase = ST_WD_SPENT;
-    return now_ms + EFFECT_MS;
+    return now_ms + PAUSE_MS;
 }
 
 // Has the rung done what it was for? 1: yes, 0: not yet, -1: no.
@@ -368,7 +369,7 @@ static uint64_t wait_for_effect(struct st_wd_incident *i, struct st_wd_act_env *
     i->freed = j->verdict->n.pinned + i->before.limit / 10 <= i->before.pinned;
     i->phase = ST_WD_SETTLING;
     // Nothing came back: the next one at once.
-    i->next_ms = now_ms + (did < 0 || i->rung == ST_WD_RUNG_RELIEVE ? 0 : i->freed ? SETTLE_MS : EFFECT_MS);
+    i->next_ms = now_ms + (did < 0 || i->rung == ST_WD_RUNG_RELIEVE ? 0 : i->freed ? SETTLE_MS : PAUSE_MS);
     return ST_MAX(i->next_ms, now_ms + STEP_MS);
 }
 
@@ -399,7 +400,7 @@ uint64_t st_wd_incident_step(struct st_wd_incident *i, struct st_wd_act_env *env
             finish(i);
             return 0;
         }
-        return now_ms + EFFECT_MS;
+        return now_ms + PAUSE_MS;
     }
     if (now_ms < i->next_ms)
         return i->next_ms;

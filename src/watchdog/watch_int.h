@@ -8,8 +8,8 @@ struct st_wd_bench { // an armed cgroup
     bool used;       // false: free, and never touched
     uint32_t cell;
     bool resting;    // its cell is at rest: only the files are kept open (ST_WD_C_NAMED)
-    bool warned;     // this state has been reported
-    enum st_wd_state reported;
+    uint32_t told;   // states that have been reported since all was well; bit: enum st_wd_state
+    enum st_wd_state reported; // the last of them
     int dir;              // owns; the watched cgroup, open for reading
     int owner_dir;        // owns; O_PATH
     uint64_t sample_ms;   // when the next sample is due

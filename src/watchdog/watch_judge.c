@@ -184,7 +184,7 @@ static void report_verdict(struct st_wd_watch *w, struct st_wd_bench *b, struct 
     };
     w->metrics.verdicts[b->verdict.state]++;
     st_wd_watch_report(w, &r);
-    b->warned = true;
+    b->told |= 1u << b->verdict.state;
     b->reported = b->verdict.state;
 }
 
@@ -209,19 +209,18 @@ static void recovered(struct st_wd_watch *w, struct st_wd_bench *b)
     if (!w->opt.quiet)
         st_wd_aide_say(w->opt.aide, "/%s: no longer %s: %s (for %s)", st_wd_cell_of(w, b)->path,
                        st_wd_state_word(b->reported), st_wd_state_text(b->verdict.state), text);
-    b->warned = false;
-    b->reported = b->verdict.state;
+    b->told = 0;
     b->incident.id[0] = '\0';
 }
 
 static void follow(struct st_wd_watch *w, struct st_wd_bench *b, uint64_t now_ms)
 {
     struct st_wd_incident *i = &b->incident;
-    bool report = b->verdict.warn && (!b->warned || b->reported != b->verdict.state);
+    bool report = b->verdict.warn && !(b->told >> b->verdict.state & 1); // each state once, until it is over
     bool open = b->verdict.act && i->phase == ST_WD_IDLE && !not_now(w, b, now_ms);
     bool step = i->phase != ST_WD_IDLE && now_ms >= b->incident_ms;
     struct about a;
-    if (b->warned && !b->verdict.warn && i->phase == ST_WD_IDLE && b->verdict.state <= ST_WD_HEALTHY)
+    if (b->told && !b->verdict.warn && i->phase == ST_WD_IDLE && b->verdict.state <= ST_WD_HEALTHY)
         recovered(w, b);
     if (!report && !open && !step)
         return;
