@@ -99,29 +99,29 @@ struct pod_json {
 };
 #define POD(field) offsetof(struct pod_json, pod.field)
 static const struct st_pick pod_members[] = {
-    {"metadata|name", ST_PICK_TEXT, POD(name), true},
-    {"metadata|namespace", ST_PICK_TEXT, POD(namespace), true},
-    {"metadata|uid", ST_PICK_TEXT, POD(uid), true},
-    {"metadata|creationTimestamp", ST_PICK_TEXT, POD(created)},
-    {"metadata|deletionTimestamp", ST_PICK_TEXT, POD(deleted)},
-    {"metadata|annotations|kubernetes.io/config.hash", ST_PICK_TEXT, POD(config_hash)},
-    {"metadata|labels|runner-pod", ST_PICK_TEXT, offsetof(struct pod_json, works_for)},
-    {"metadata|ownerReferences", ST_PICK_RAW, offsetof(struct pod_json, owners)},
-    {"spec|nodeName", ST_PICK_TEXT, POD(node)},
-    {"status|phase", ST_PICK_TEXT, POD(phase)},
-    {"status|containerStatuses", ST_PICK_RAW, offsetof(struct pod_json, containers)},
-    {"status|initContainerStatuses", ST_PICK_RAW, offsetof(struct pod_json, init_containers)},
-    {"status|ephemeralContainerStatuses", ST_PICK_RAW, offsetof(struct pod_json, ephemeral_containers)},
+    {"metadata|name", POD(name), ST_PICK_TEXT, true},
+    {"metadata|namespace", POD(namespace), ST_PICK_TEXT, true},
+    {"metadata|uid", POD(uid), ST_PICK_TEXT, true},
+    {"metadata|creationTimestamp", POD(created), ST_PICK_TEXT},
+    {"metadata|deletionTimestamp", POD(deleted), ST_PICK_TEXT},
+    {"metadata|annotations|kubernetes.io/config.hash", POD(config_hash), ST_PICK_TEXT},
+    {"metadata|labels|runner-pod", offsetof(struct pod_json, works_for), ST_PICK_TEXT},
+    {"metadata|ownerReferences", offsetof(struct pod_json, owners), ST_PICK_RAW},
+    {"spec|nodeName", POD(node), ST_PICK_TEXT},
+    {"status|phase", POD(phase), ST_PICK_TEXT},
+    {"status|containerStatuses", offsetof(struct pod_json, containers), ST_PICK_RAW},
+    {"status|initContainerStatuses", offsetof(struct pod_json, init_containers), ST_PICK_RAW},
+    {"status|ephemeralContainerStatuses", offsetof(struct pod_json, ephemeral_containers), ST_PICK_RAW},
 };
 
 struct owner {
     struct st_sv api, kind, name, uid;
 };
 static const struct st_pick owner_members[] = {
-    {"apiVersion", ST_PICK_TEXT, offsetof(struct owner, api)},
-    {"kind", ST_PICK_TEXT, offsetof(struct owner, kind)},
-    {"name", ST_PICK_TEXT, offsetof(struct owner, name)},
-    {"uid", ST_PICK_TEXT, offsetof(struct owner, uid)},
+    {"apiVersion", offsetof(struct owner, api), ST_PICK_TEXT},
+    {"kind", offsetof(struct owner, kind), ST_PICK_TEXT},
+    {"name", offsetof(struct owner, name), ST_PICK_TEXT},
+    {"uid", offsetof(struct owner, uid), ST_PICK_TEXT},
 };
 
 struct status {
@@ -129,11 +129,11 @@ struct status {
     uint64_t exit;
 };
 static const struct st_pick status_members[] = {
-    {"name", ST_PICK_TEXT, offsetof(struct status, name)},
-    {"containerID", ST_PICK_TEXT, offsetof(struct status, id)},
-    {"state|terminated|finishedAt", ST_PICK_TEXT, offsetof(struct status, finished)},
-    {"state|terminated|reason", ST_PICK_TEXT, offsetof(struct status, reason)},
-    {"state|terminated|exitCode", ST_PICK_U64, offsetof(struct status, exit)},
+    {"name", offsetof(struct status, name), ST_PICK_TEXT},
+    {"containerID", offsetof(struct status, id), ST_PICK_TEXT},
+    {"state|terminated|finishedAt", offsetof(struct status, finished), ST_PICK_TEXT},
+    {"state|terminated|reason", offsetof(struct status, reason), ST_PICK_TEXT},
+    {"state|terminated|exitCode", offsetof(struct status, exit), ST_PICK_U64},
 };
 
 static int read_owners(struct st_sv raw, struct st_arena *a, struct st_pod *pod, struct st_err *err)
@@ -210,16 +210,16 @@ struct runner_json {
 };
 #define RUNNER(field) offsetof(struct runner_json, r.field)
 static const struct st_pick runner_members[] = {
-    {"metadata|name", ST_PICK_TEXT, RUNNER(name), true},
-    {"metadata|namespace", ST_PICK_TEXT, RUNNER(namespace), true},
-    {"metadata|uid", ST_PICK_TEXT, RUNNER(uid), true},
-    {"metadata|creationTimestamp", ST_PICK_TEXT, RUNNER(created)},
-    {"metadata|deletionTimestamp", ST_PICK_TEXT, RUNNER(deleted)},
-    {"status|phase", ST_PICK_TEXT, RUNNER(phase)},
-    {"status|jobRepositoryName", ST_PICK_TEXT, RUNNER(repository)},
-    {"status|workflowRunId", ST_PICK_U64, RUNNER(run_id)},
-    {"status|jobDisplayName", ST_PICK_TEXT, RUNNER(job)},
-    {"status|failures", ST_PICK_RAW, offsetof(struct runner_json, failures)},
+    {"metadata|name", RUNNER(name), ST_PICK_TEXT, true},
+    {"metadata|namespace", RUNNER(namespace), ST_PICK_TEXT, true},
+    {"metadata|uid", RUNNER(uid), ST_PICK_TEXT, true},
+    {"metadata|creationTimestamp", RUNNER(created), ST_PICK_TEXT},
+    {"metadata|deletionTimestamp", RUNNER(deleted), ST_PICK_TEXT},
+    {"status|phase", RUNNER(phase), ST_PICK_TEXT},
+    {"status|jobRepositoryName", RUNNER(repository), ST_PICK_TEXT},
+    {"status|workflowRunId", RUNNER(run_id), ST_PICK_U64},
+    {"status|jobDisplayName", RUNNER(job), ST_PICK_TEXT},
+    {"status|failures", offsetof(struct runner_json, failures), ST_PICK_RAW},
 };
 
 int st_runner_read(struct st_sv json, struct st_arena *a, struct st_runner *ret, struct st_err *err)

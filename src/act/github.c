@@ -165,7 +165,7 @@ static int github_check(struct session *s, const struct st_http_response *r, con
     struct answer {
         struct st_sv message;
     } a = {0};
-    static const struct st_pick members[] = {{"message", ST_PICK_TEXT, offsetof(struct answer, message)}};
+    static const struct st_pick members[] = {{"message", offsetof(struct answer, message), ST_PICK_TEXT}};
     static const char needs[] = " (the credentials need the permission actions: write on this repository)";
     if (st_http_check(r, what, err) == 0)
         return 0;
@@ -226,7 +226,7 @@ static int take_token(struct session *s, struct st_http_response *r, struct st_e
     struct answer {
         struct st_sv token;
     } a = {0};
-    static const struct st_pick members[] = {{"token", ST_PICK_TEXT, offsetof(struct answer, token), true}};
+    static const struct st_pick members[] = {{"token", offsetof(struct answer, token), ST_PICK_TEXT, true}};
     if (st_pick(st_buf_sv(&r->body), "GitHub: installation token", members, ST_LEN(members), &a, s->call->arena, err))
         return -1;
     const struct st_sv parts[] = {ST_SV("Bearer "), a.token};
@@ -326,8 +326,8 @@ struct state {
 static int look(struct session *s, bool *ret_completed, uint64_t *ret_attempt, struct st_err *err)
 {
     static const struct st_pick members[] = {
-        {"status", ST_PICK_TEXT, offsetof(struct state, status), true},
-        {"run_attempt", ST_PICK_U64, offsetof(struct state, attempt)},
+        {"status", offsetof(struct state, status), ST_PICK_TEXT, true},
+        {"run_attempt", offsetof(struct state, attempt), ST_PICK_U64},
     };
     struct state now = {0};
     struct st_http_response r = {0};

@@ -128,9 +128,9 @@ struct known {
     uint64_t count;
 };
 static const struct st_pick known_members[] = {
-    {"metadata|resourceVersion", ST_PICK_TEXT, offsetof(struct known, version), true},
-    {"metadata|annotations|" RECORD_KEY, ST_PICK_TEXT, offsetof(struct known, record)},
-    {"series|count", ST_PICK_U64, offsetof(struct known, count)},
+    {"metadata|resourceVersion", offsetof(struct known, version), ST_PICK_TEXT, true},
+    {"metadata|annotations|" RECORD_KEY, offsetof(struct known, record), ST_PICK_TEXT},
+    {"series|count", offsetof(struct known, count), ST_PICK_U64},
 };
 
 static int patch(struct st_kube *k, const char *path, struct st_sv body, struct st_http_response *ret,

@@ -81,7 +81,7 @@ int st_kube_check(const struct st_http_response *r, const char *what, struct st_
     struct status {
         struct st_sv message;
     } s = {0};
-    static const struct st_pick members[] = {{"message", ST_PICK_TEXT, offsetof(struct status, message)}};
+    static const struct st_pick members[] = {{"message", offsetof(struct status, message), ST_PICK_TEXT}};
     if (st_http_check(r, what, err) == 0)
         return 0;
     if (st_pick(st_buf_sv(&r->body), "Status", members, ST_LEN(members), &s, a, NULL) || s.message.len == 0 || !err)
@@ -97,8 +97,8 @@ struct list {
     struct st_sv items, next;
 };
 static const struct st_pick list_members[] = {
-    {"items", ST_PICK_RAW, offsetof(struct list, items)},
-    {"metadata|continue", ST_PICK_TEXT, offsetof(struct list, next)},
+    {"items", offsetof(struct list, items), ST_PICK_RAW},
+    {"metadata|continue", offsetof(struct list, next), ST_PICK_TEXT},
 };
 
 static int page(struct st_kube *k, const char *path, const char *what, struct st_arena *a, st_kube_object_fn *each,

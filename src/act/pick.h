@@ -15,9 +15,9 @@ enum st_pick_kind {
 // '|' separates the keys of a path, since labels of Kubernetes hold dots and slashes: "metadata|labels|runner-pod".
 struct st_pick {
     const char *path;
-    enum st_pick_kind kind;
     size_t offset; // in the target
-    bool needed;   // absent or null is an error
+    enum st_pick_kind kind;
+    bool needed; // absent or null is an error
 };
 
 #define ST_PICK_PATH_MAX 256 // bytes of the path of a member that a table may name; deeper ones are never named

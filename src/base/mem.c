@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define PAGE ((size_t)4096)
+#define BUF_MIN ((size_t)256)
 #define BUF_MAP_MIN (64 * 1024) // buffers from this size on come from st_mem_map
 #define ARENA_BLOCK_MAX ((size_t)256 * 1024)
 
@@ -179,6 +180,16 @@ void *st_mem_map(struct st_mem *mem, size_t n, size_t *ret_n, struct st_err *err
     return p;
 }
 
+// The file ends behind its last mapping. Cutting it zeroes the blocks, so that new ones read as zeroes.
+static void cut_spill(struct st_mem *mem)
+{
+    uint64_t end = 0;
+    for (const struct st_mem_region *r = mem->regions; r; r = r->next)
+        end = ST_MAX(end, r->off + r->len);
+    if (ftruncate(mem->spill_fd, (off_t)end) == 0)
+        mem->spill_used = end;
+}
+
 void st_mem_unmap(struct st_mem *mem, void *p, size_t n)
 {
     if (!p)
@@ -187,13 +198,12 @@ void st_mem_unmap(struct st_mem *mem, void *p, size_t n)
     for (struct st_mem_region **r = &mem->regions; *r; r = &(*r)->next)
         if ((*r)->addr == p) {
             struct st_mem_region *gone = *r;
+            bool last = gone->off + gone->len == mem->spill_used;
             *r = gone->next;
             free(gone);
             mem->spill_live -= n;
-            // With no mapping left the file starts again from its beginning; its blocks are zeroed by
-            // cutting it, so that a new block reads as zeroes.
-            if (!mem->regions && ftruncate(mem->spill_fd, 0) == 0)
-                mem->spill_used = 0;
+            if (last)
+                cut_spill(mem);
             return;
         }
     mem->used -= n;
@@ -414,10 +424,12 @@ int st_buf_reserve(struct st_buf *b, size_t more, struct st_err *err)
         return st_err_nomem(err);
     if (need <= b->cap)
         return 0;
-    size_t cap = ST_MAX(b->cap, (size_t)256);
-    while (cap < need)
-        if (st_ckd_mul(&cap, cap, (size_t)2))
-            return st_err_nomem(err);
+    size_t cap = BUF_MIN;
+    if (b->len && st_ckd_mul(&cap, b->cap, (size_t)2))
+        return st_err_nomem(err);
+    cap = ST_MAX(cap, need); // what is asked for at once is not rounded up
+    if (b->len == 0)
+        st_buf_release(b); // nothing to keep
     if (cap < BUF_MAP_MIN) {
         char *p = st_mem_resize(b->mem, b->ptr, b->cap, cap, err);
         if (!p)
@@ -443,6 +455,11 @@ int st_buf_reserve(struct st_buf *b, size_t more, struct st_err *err)
     st_buf_release(b);
     *b = (struct st_buf){.mem = b->mem, .ptr = p, .len = len, .cap = cap, .mapped = true};
     return 0;
+}
+
+bool st_buf_spilled(const struct st_buf *b)
+{
+    return b->mapped && region_of(b->mem, b->ptr);
 }
 
 int st_buf_add(struct st_buf *b, struct st_sv s, struct st_err *err)

@@ -101,6 +101,7 @@ static inline struct st_sv st_buf_sv(const struct st_buf *b)
     return (struct st_sv){b->ptr, b->len};
 }
 int st_buf_reserve(struct st_buf *b, size_t more, struct st_err *err); // room for `more` bytes after len
+bool st_buf_spilled(const struct st_buf *b);
 int st_buf_add(struct st_buf *b, struct st_sv s, struct st_err *err);
 int st_buf_addc(struct st_buf *b, char c, struct st_err *err);
 int st_buf_fmt(struct st_buf *b, struct st_err *err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

@@ -88,11 +88,18 @@ static const struct st_opt options[] = {
 const struct st_choice st_progress_choices[] = {
     {"auto", ST_PROGRESS_AUTO}, {"plain", ST_PROGRESS_PLAIN}, {"off", ST_PROGRESS_OFF}, {NULL}};
 
+const struct st_choice st_source_choices[] = {{"any", ST_FROM_ANY},
+                                              {"docker", ST_FROM_DOCKER},
+                                              {"podman", ST_FROM_PODMAN},
+                                              {"registry", ST_FROM_REGISTRY},
+                                              {NULL}};
+
 const struct st_term st_image_terms[] = {
     {"alpine:3.20, HOST:5000/web@sha256:...", "an image in a registry; registry:REF where a file has that name"},
     {"app.tar, app.tar.gz", "an archive of docker save, podman save or an OCI archive, plain, gzip or zstd"},
     {"./layout", "an OCI layout directory"},
     {"-", "an archive on standard input"},
+    {"docker:REF, podman:REF", "an image of the local Docker or Podman"},
     {"docker-archive:FILE[:TAG]", "that kind of archive, whatever it looks like; also oci-archive:FILE[:TAG]"},
     {"oci:DIR[:TAG]", "one image of an OCI layout directory"},
     {"rootfs:DIR", "a root file system as it lies there"},

@@ -107,26 +107,77 @@ static void tell_warn(void *ctx, const char *text)
     st_cli_warn("%s", text);
 }
 
-static int remote_open(struct source *s, const struct st_remote_options *o, struct st_err *err)
+static struct st_pull_options pull_options(const struct source *s, const struct st_remote_options *o)
 {
-    struct st_pull_options p = {.creds = o->creds,
-                                .insecure = o->insecure.at,
-                                .n_insecure = o->insecure.n,
-                                .ca_file = o->ca_file,
-                                .cert_file = o->client_cert,
-                                .key_file = o->client_key,
-                                .bytes_per_second = o->bandwidth,
-                                .verbose = o->verbose,
-                                .deadline_ms = s->request.deadline_ms,
-                                .interrupted = &interrupted};
-    if (st_pull_open(&s->ref, &p, &s->pull, err))
+    return (struct st_pull_options){.creds = o->creds,
+                                    .insecure = o->insecure.at,
+                                    .n_insecure = o->insecure.n,
+                                    .ca_file = o->ca_file,
+                                    .cert_file = o->client_cert,
+                                    .key_file = o->client_key,
+                                    .bytes_per_second = o->bandwidth,
+                                    .verbose = o->verbose,
+                                    .deadline_ms = s->request.deadline_ms,
+                                    .interrupted = &interrupted};
+}
+
+static int daemon_open(struct source *s, enum st_daemon d, const struct st_remote_options *o, struct st_err *err)
+{
+    struct st_pull_options p = pull_options(s, o);
+    int fd;
+    uint64_t ticket;
+    if (st_pull_export(d, s->ref.name, &p, &s->pull, &fd, &ticket, err))
+        return -1;
+    s->opened = (struct st_opened){
+        .kind = ST_OPENED_STREAM, .fd = fd, .dirfd = -1, .remote = st_pull_remote(s->pull), .ticket = ticket};
+    return 0;
+}
+
+static int registry_open(struct source *s, bool offline, const struct st_remote_options *o, struct st_err *err)
+{
+    struct st_pull_options p = pull_options(s, o);
+    if (st_source_open(&s->ref, offline, &s->opened, err) || st_pull_open(&s->ref, &p, &s->pull, err))
         return -1;
     s->opened.remote = st_pull_remote(s->pull);
     return 0;
 }
 
+// Local daemons that answer and have the image, in the order of enum st_daemon. 1: one has; 0: none; -1.
+static int any_daemon(struct source *s, const struct st_remote_options *o, struct st_err *err)
+{
+    for (int d = 0; d < ST_DAEMON_MAX; d++) {
+        struct st_err why = {0};
+        if (daemon_open(s, (enum st_daemon)d, o, &why) == 0) {
+            if (!s->quiet)
+                st_cli_note("%s is read from %s (--source registry asks the registry)", s->request.name,
+                            st_daemon_name((enum st_daemon)d));
+            return 1;
+        }
+        if (why.code == ST_E_CANCELLED || why.code == ST_E_TIMEOUT) {
+            if (err)
+                *err = why;
+            return -1;
+        }
+    }
+    return 0;
+}
+
+// A reference; one without a scheme is looked for where --source says.
+static int reference_open(struct source *s, bool offline, const struct st_remote_options *o, struct st_err *err)
+{
+    bool pinned = s->ref.name.ptr != s->ref.text.ptr; // by its scheme
+    int from = !pinned                                      ? o->source
+               : !s->ref.source->daemon                     ? ST_FROM_REGISTRY
+               : strcmp(s->ref.source->name, "docker") == 0 ? ST_FROM_DOCKER
+                                                            : ST_FROM_PODMAN;
+    if (from == ST_FROM_DOCKER || from == ST_FROM_PODMAN)
+        return daemon_open(s, from == ST_FROM_DOCKER ? ST_DAEMON_DOCKER : ST_DAEMON_PODMAN, o, err);
+    int found = from == ST_FROM_ANY && !o->creds ? any_daemon(s, o, err) : 0;
+    return found ? (found < 0 ? -1 : 0) : registry_open(s, offline, o, err);
+}
+
 static int source_open(struct source *s, const char *image, const char *platform, bool offline,
-                       const struct st_remote_options *remote, struct st_err *err)
+                       const struct st_remote_options *o, struct st_err *err)
 {
     s->opened = (struct st_opened){.fd = -1, .dirfd = -1};
     st_mem_init(&s->mem, 1 << 20, -1);
@@ -138,20 +189,22 @@ static int source_open(struct source *s, const char *image, const char *platform
         st_cli_note(image[0] == '/' || image[0] == '.' ? "%s is read as a path"
                                                        : "%s is read as a path (registry:%s would be the reference)",
                     image, image);
-    if (st_source_open(&s->ref, offline, &s->opened, err))
+    bool remote = s->ref.source->network || s->ref.source->daemon;
+    s->request.name = image;
+    if (remote ? reference_open(s, offline, o, err) : st_source_open(&s->ref, offline, &s->opened, err))
         return -1;
     s->observer = (struct st_scan_observer){s, tell_begin, tell_layer, tell_bytes, tell_done, tell_end, tell_warn};
     struct st_scan_request *q = &s->request;
     q->name = image;
     q->opened = &s->opened;
     q->pin = s->ref.source->pin;
-    q->tag = s->opened.kind == ST_OPENED_REMOTE ? ST_SV_NULL : s->ref.tag; // of a layout or archive
+    q->tag = remote ? ST_SV_NULL : s->ref.tag; // of a layout or archive
     q->spill_dir = spill_dir(s->home[0] ? s->home : NULL);
     q->observer = &s->observer;
     q->interrupted = &interrupted;
     if (platform && st_platform_parse(st_sv_of(platform), &q->platform, err))
         return -1;
-    return s->opened.kind == ST_OPENED_REMOTE ? remote_open(s, remote, err) : 0;
+    return 0;
 }
 
 // ---- outputs --------------------------------------------------------------------------------------------------------

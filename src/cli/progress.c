@@ -35,8 +35,12 @@ size_t st_progress_format(const struct st_progress_line *l, unsigned width, char
             snprintf(left, sizeof left, "  %s left", text);
         }
     }
-    int n = snprintf(ret, ST_PROGRESS_LINE, "layer %u/%u%s%s  %s%s%s%s", l->index + 1, l->total,
-                     l->digest[0] ? " " : "", l->digest, done, size, rate, left);
+    char head[48];
+    if (l->index == ST_PROGRESS_ALL)
+        snprintf(head, sizeof head, "all %u layers", l->total);
+    else
+        snprintf(head, sizeof head, "layer %u/%u%s%s", l->index + 1, l->total, l->digest[0] ? " " : "", l->digest);
+    int n = snprintf(ret, ST_PROGRESS_LINE, "%s  %s%s%s%s", head, done, size, rate, left);
     size_t len = n < 0 ? 0 : ST_MIN((size_t)n, (size_t)ST_PROGRESS_LINE - 1);
     if (len > width) {
         len = width;
@@ -89,7 +93,9 @@ void st_progress_clear(struct st_progress *p)
 
 static void redraw(struct st_progress *p, int64_t now)
 {
-    char out[(ST_PROGRESS_SLOTS + 1) * (ST_PROGRESS_LINE + 8) + 32], line[ST_PROGRESS_LINE];
+    char out[(ST_PROGRESS_SLOTS + 2) * (ST_PROGRESS_LINE + 8) + 32], line[ST_PROGRESS_LINE];
+    struct st_progress_line all = {
+        .index = ST_PROGRESS_ALL, .total = p->n_layers, .done = p->finished, .size = p->total};
     unsigned width = width_of(p->fd) - 1; // the last column would wrap on some terminals
     size_t n = 0;
     // Up to the first line, then overwrite each and erase its rest: no flicker of an emptied screen.
@@ -101,7 +107,14 @@ static void redraw(struct st_progress *p, int64_t now)
         if (!s->used)
             continue;
         s->line.elapsed_ms = (uint64_t)(now - s->since_ms);
+        all.done += s->line.done;
         st_progress_format(&s->line, width, line);
+        n += (size_t)snprintf(out + n, sizeof out - n, "%s\033[K\n", line);
+        p->drawn++;
+    }
+    if (p->n_layers > 1) {
+        all.elapsed_ms = (uint64_t)(now - p->start_ms);
+        st_progress_format(&all, width, line);
         n += (size_t)snprintf(out + n, sizeof out - n, "%s\033[K\n", line);
         p->drawn++;
     }

@@ -13,6 +13,8 @@ enum st_progress_mode { ST_PROGRESS_AUTO, ST_PROGRESS_PLAIN, ST_PROGRESS_OFF };
 #define ST_PROGRESS_SLOTS 8 // layers shown at once; more in work are counted only
 #define ST_PROGRESS_LINE 256
 
+#define ST_PROGRESS_ALL 0xffffffffu // as the index of a line: the sum of all layers
+
 // One line's facts, all that the text depends on.
 struct st_progress_line {
     unsigned index, total; // layer, from 0; of how many

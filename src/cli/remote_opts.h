@@ -4,9 +4,19 @@
 
 #include "command/option.h"
 
+extern const struct st_choice st_source_choices[];
+
 #define ST_REMOTE_OPTS(type, field)                                                                                  \
-    {"creds", 0, ST_OPT_STRING_AT(type, field.creds), .arg = "USER[:PASSWORD]",                                      \
-     .help = "login for the registry; without a password it is asked for (better: docker login, podman login)"},     \
+    {"source",                                                                                                       \
+     0,                                                                                                              \
+     ST_OPT_ENUM_AT(type, field.source),                                                                             \
+     .arg = "WHERE",                                                                                                 \
+     .help = "where a reference without a scheme is looked for; any: docker, podman, then the registry",             \
+     .def = "any",                                                                                                   \
+     .choices = st_source_choices,                                                                                   \
+     .env = "STELLA_SOURCE"},                                                                                        \
+        {"creds", 0, ST_OPT_STRING_AT(type, field.creds), .arg = "USER[:PASSWORD]",                                  \
+         .help = "login for the registry; without a password it is asked for (better: docker login, podman login)"}, \
         {"insecure", 0, ST_OPT_LIST_AT(type, field.insecure), .arg = "HOST",                                         \
          .help = "take any certificate of this registry, and plain HTTP where it has no TLS; repeatable"},           \
         {"ca-file",                                                                                                  \

@@ -18,10 +18,13 @@ struct st_scan_output {
 };
 #define ST_SCAN_OUTPUTS_MAX (ST_OPT_LIST_MAX + 1)
 
+enum st_source_choice { ST_FROM_ANY, ST_FROM_DOCKER, ST_FROM_PODMAN, ST_FROM_REGISTRY };
+
 // Options of whatever reads from a registry; rows in remote_opts.h.
 struct st_remote_options {
     const char *creds, *ca_file, *client_cert, *client_key; // NULL: not given
     struct st_opt_list insecure;
+    int source;         // enum st_source_choice
     uint64_t bandwidth; // bytes a second; 0: no limit
     bool verbose;
 };

@@ -15,8 +15,13 @@ static int need_login(const struct st_endpoint *e, struct st_err *err)
                       ST_SV_ARG(e->host), ST_SV_ARG(e->host), ST_SV_ARG(e->host));
 }
 
-static int refuses_login(const struct st_endpoint *e, struct st_err *err)
+int st_auth_refused(const struct st_endpoint *e, struct st_err *err)
 {
+    if (e->auth == ST_AUTH_NONE)
+        return st_err_set(err, ST_E_AUTH,
+                          ST_SV_FMT " does not let anonymous users read " ST_SV_FMT
+                                    ": it needs a login, or is not there",
+                          ST_SV_ARG(e->host), ST_SV_ARG(e->repository));
     return st_err_set(err, ST_E_AUTH,
                       ST_SV_FMT " does not accept the login%s" ST_SV_FMT " from " ST_SV_FMT " for " ST_SV_FMT,
                       ST_SV_ARG(e->host), e->user.len ? " of " : "", ST_SV_ARG(e->user), ST_SV_ARG(e->origin),
@@ -54,8 +59,12 @@ static int take_token(struct st_endpoint *e, struct st_registry *reg, struct st_
     st_arena_init(&a, reg->mem);
     int rc = -1;
     if (r->status == 401 || r->status == 403 || r->status == 400)
-        e->token_with_login ? refuses_login(e, err) : need_login(e, err);
-    else if (st_http_check(r, "token server", err) == 0)
+        e->token_with_login ? st_auth_refused(e, err) : need_login(e, err);
+    else if (st_http_check(r, "token server", err)) {
+        if (err->code != ST_E_RETRY)
+            err->code = ST_E_AUTH;
+        st_err_wrap(err, ST_SV_FMT, ST_SV_ARG(e->host));
+    } else
         rc = st_token_parse(st_buf_sv(&r->body), &a, &t, err)
                  ? st_err_wrap(err, "token server of " ST_SV_FMT, ST_SV_ARG(e->host))
                  : 0;
@@ -185,7 +194,7 @@ int st_auth_answer(struct st_registry *reg, struct st_endpoint *e, const struct 
             return -1;
     if (e->auth == ST_AUTH_BEARER) {
         if (st_secret_is_set(&e->authorization))
-            return refuses_login(e, err);
+            return st_auth_refused(e, err);
         struct st_sv parts[] = {ST_SV("Bearer "), st_secret_reveal(&e->secret)};
         e->round++;
         return st_secret_join(&e->authorization, parts, ST_LEN(parts), err) ? -1 : 1;
@@ -198,7 +207,7 @@ int st_auth_answer(struct st_registry *reg, struct st_endpoint *e, const struct 
     if (e->auth != ST_AUTH_BASIC)
         return need_login(e, err);
     if (st_secret_is_set(&e->authorization))
-        return refuses_login(e, err);
+        return st_auth_refused(e, err);
     e->round++;
     return basic(&e->authorization, e, err) ? -1 : 1;
 }

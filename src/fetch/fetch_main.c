@@ -33,7 +33,7 @@ static int self_test(void)
     struct st_sandbox_report rep;
     struct st_err err = {0};
     warm_resolver();
-    if (st_sandbox_enter_network(PRIVATE_BYTES, &rep, &err)) {
+    if (st_sandbox_enter_network(PRIVATE_BYTES, ST_SANDBOX_INTERNET, &rep, &err)) {
         fprintf(stderr, ST_FETCH_NAME ": %s\n", err.text);
         return 1;
     }
@@ -106,7 +106,8 @@ int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "--self-test") == 0)
         return self_test();
-    if (argc != 2 || strcmp(argv[1], "--serve") != 0) {
+    bool local = argc == 2 && strcmp(argv[1], "--serve-local") == 0; // a daemon on this machine
+    if (argc != 2 || (strcmp(argv[1], "--serve") != 0 && !local)) {
         fprintf(stderr, ST_FETCH_NAME " is started by stella; --self-test reports what its sandbox refuses\n");
         return 2;
     }
@@ -119,12 +120,13 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     st_mem_init(&mem, BUDGET, -1);
     st_buf_init(&ca, &mem);
-    int rc = st_http_system_ca(&ca, &err);
+    int rc = local ? 0 : st_http_system_ca(&ca, &err);
     if (rc == 0)
         rc = st_http_init(&err);
     if (rc == 0) {
-        warm_resolver();
-        rc = st_sandbox_enter_network(PRIVATE_BYTES, &rep, &err);
+        if (!local)
+            warm_resolver();
+        rc = st_sandbox_enter_network(PRIVATE_BYTES, local ? ST_SANDBOX_LOCAL : ST_SANDBOX_INTERNET, &rep, &err);
     }
     if (rc == 0)
         rc = hello(&mem, &rep, &err);

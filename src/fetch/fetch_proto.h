@@ -8,8 +8,11 @@
 //                                      <-  GIVE       ticket, found, size [, file in memory]
 //   BLOB      ticket, name, from, size; pipe       ->
 //                                                     (bytes go into the pipe, then it is closed)
-//                                      <-  FAIL       ticket, error: of a document, or, before its pipe is closed, of a
-//                                      blob
+//   EXPORT    ticket, path and query, daemon, name,
+//             path of its socket; pipe             ->
+//                                                     (an archive goes into the pipe, then it is closed)
+//                                      <-  FAIL       ticket, error: of a document, or of a blob or archive before its
+//                                                     pipe is closed
 //
 // One image for the life of the process. Names are those of an OCI image layout. A reader that closes its end of the
 // pipe ends that blob without a FAIL.
@@ -26,6 +29,7 @@ enum st_fetch_tag {
     ST_FETCH_SOURCE,
     ST_FETCH_DOCUMENT,
     ST_FETCH_BLOB,
+    ST_FETCH_EXPORT,
     ST_FETCH_GIVE,
     ST_FETCH_FAIL,
 };

@@ -10,7 +10,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #define TICK_MS 200
@@ -260,14 +262,18 @@ static int put_source(struct st_pull *p, struct st_wire_out *o, const struct st_
     st_wire_put_sv(o, ST_SV("stella/" ST_VERSION));
     st_wire_put_sv(o, st_sv_of(*https ? https : all));
     st_wire_put_sv(o, st_sv_of(*http ? http : all));
-    st_wire_put_sv(o, st_sv_of(variable("no_proxy", "NO_PROXY")));
+    // This machine is not reached through a proxy, as with Docker's and Podman's tools.
+    char direct[2048];
+    const char *given = variable("no_proxy", "NO_PROXY");
+    snprintf(direct, sizeof direct, "localhost,127.0.0.0/8,::1%s%s", *given ? "," : "", given);
+    st_wire_put_sv(o, st_sv_of(strcmp(given, "*") == 0 ? given : direct));
     st_wire_put_u64(o, opt->bytes_per_second);
     st_wire_put_u64(o, (opt->verbose ? ST_FETCH_F_VERBOSE : 0) | (opt->public_only ? ST_FETCH_F_PUBLIC_ONLY : 0) |
                            (opt->ca_file ? ST_FETCH_F_CA : 0) | (opt->cert_file ? ST_FETCH_F_CERT : 0));
     st_wire_put_sv(o, ref->tag);
     st_wire_put_sv(o, ref->digest);
-    st_wire_put_u64(o, 1);
-    return put_endpoint(p, o, ref, opt, err);
+    st_wire_put_u64(o, ref->domain.len ? 1 : 0);
+    return ref->domain.len ? put_endpoint(p, o, ref, opt, err) : 0;
 }
 
 static int send_source(struct st_pull *p, const struct st_reference *ref, const struct st_pull_options *opt,
@@ -291,7 +297,7 @@ static int send_source(struct st_pull *p, const struct st_reference *ref, const 
     return rc;
 }
 
-static int start(struct st_pull *p, struct st_err *err)
+static int start(struct st_pull *p, bool local, struct st_err *err)
 {
     char path[PATH_MAX], ca[PATH_MAX + 32];
     int pair[2];
@@ -301,7 +307,7 @@ static int start(struct st_pull *p, struct st_err *err)
     ST_AUTO_CLOSE int child = pair[1];
     const char *named = getenv("SSL_CERT_FILE");
     snprintf(ca, sizeof ca, "SSL_CERT_FILE=%s", named ? named : "");
-    char *const argv[] = {(char *)ST_FETCH_NAME, (char *)"--serve", NULL};
+    char *const argv[] = {(char *)ST_FETCH_NAME, (char *)(local ? "--serve-local" : "--serve"), NULL};
     char *const envp[] = {ca, NULL};
     if (st_helper_spawn(path, argv, envp, &child, 1, &p->remote.pid, err)) {
         p->remote.pid = -1;
@@ -337,11 +343,135 @@ int st_pull_open(const struct st_reference *ref, const struct st_pull_options *o
     p->deadline_ms = opt->deadline_ms;
     p->interrupted = opt->interrupted;
     p->in = st_mem_alloc(&p->mem, ST_PROTO_MAX, err);
-    if (!p->in || start(p, err) || hello(p, err) || send_source(p, ref, opt, err)) {
+    if (!p->in || start(p, ref->domain.len == 0, err) || hello(p, err) || send_source(p, ref, opt, err)) {
         st_pull_close(p);
         return -1;
     }
     *ret = p;
+    return 0;
+}
+
+// ---- local daemons --------------------------------------------------------------------------------------------------
+
+static const struct {
+    const char *name, *variable, *before, *after; // the request's path around the image's name
+    const char *below_run, *place;                // sockets: below $XDG_RUNTIME_DIR, and in the file system
+} daemons[ST_DAEMON_MAX] = {
+    [ST_DAEMON_DOCKER] = {"docker", "DOCKER_HOST", "/images/", "/get", "docker.sock", "/var/run/docker.sock"},
+    // Its own interface, unlike the Docker-compatible one, knows short names as Podman's users do.
+    [ST_DAEMON_PODMAN] = {"podman", "CONTAINER_HOST", "/v4.0.0/libpod/images/", "/get?format=docker-archive",
+                          "podman/podman.sock", "/run/podman/podman.sock"},
+};
+
+const char *st_daemon_name(enum st_daemon d)
+{
+    return daemons[d].name;
+}
+
+static bool answers(const char *path)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof a.sun_path)
+        return false;
+    memcpy(a.sun_path, path, strlen(path) + 1);
+    ST_AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof a) == 0;
+}
+
+static int find_socket(enum st_daemon d, char ret[static PATH_MAX], struct st_err *err)
+{
+    const char *said = getenv(daemons[d].variable), *run = getenv("XDG_RUNTIME_DIR");
+    if (said && *said) {
+        if (strncmp(said, "unix://", 7) != 0)
+            return st_err_set(err, ST_E_INPUT, "%s is not a unix:// address: only local daemons are asked",
+                              daemons[d].variable);
+        snprintf(ret, PATH_MAX, "%s", said + 7);
+        if (answers(ret))
+            return 0;
+        return st_err_set(err, ST_E_NOTFOUND, "no %s answers at %.200s (%s): is it running, and may you use it?",
+                          daemons[d].name, said + 7, daemons[d].variable);
+    }
+    if (run && *run) {
+        snprintf(ret, PATH_MAX, "%s/%s", run, daemons[d].below_run);
+        if (answers(ret))
+            return 0;
+    }
+    snprintf(ret, PATH_MAX, "%s", daemons[d].place);
+    if (answers(ret))
+        return 0;
+    return st_err_set(err, ST_E_NOTFOUND, "no %s answers at %s%s%.200s%s%s: is it running, and may you use it?",
+                      daemons[d].name, daemons[d].place, run && *run ? " or " : "", run && *run ? run : "",
+                      run && *run ? "/" : "", run && *run ? daemons[d].below_run : "");
+}
+
+static int send_export(struct st_pull *p, enum st_daemon d, struct st_sv name, int pipe, const char *sock,
+                       struct st_err *err)
+{
+    struct st_buf b, path;
+    st_buf_init(&b, &p->mem);
+    st_buf_init(&path, &p->mem);
+    // The grammar of references has nothing in it that a path would have to escape.
+    int rc = st_buf_fmt(&path, err, "%s" ST_SV_FMT "%s", daemons[d].before, ST_SV_ARG(name), daemons[d].after);
+    struct st_wire_out o = st_proto_begin(&b, (enum st_proto_tag)ST_FETCH_EXPORT);
+    st_wire_put_u64(&o, ++p->tickets);
+    st_wire_put_sv(&o, st_buf_sv(&path));
+    st_wire_put_sv(&o, st_sv_of(daemons[d].name));
+    st_wire_put_sv(&o, name);
+    st_wire_put_sv(&o, st_sv_of(sock));
+    if (rc == 0)
+        rc = st_proto_send(p->sock, &o, &pipe, 1, err);
+    st_buf_release(&path);
+    st_buf_release(&b);
+    return rc;
+}
+
+// Until the first byte, or the reason why there is none.
+static int first_byte(struct st_pull *p, int fd, struct st_err *err)
+{
+    struct st_err why = {0};
+    for (;;) {
+        struct pollfd f = {.fd = fd, .events = POLLIN};
+        int k = poll(&f, 1, TICK_MS);
+        if (check_time(p, err))
+            return -1;
+        if (k > 0 && (f.revents & POLLIN))
+            return 0;
+        if (failed(&p->remote, p->tickets, &why)) {
+            if (err)
+                *err = why;
+            return -1;
+        }
+        if (k > 0) // closed, and no reason
+            return st_err_set(err, ST_E_CORRUPT, "the daemon's archive is empty");
+    }
+}
+
+int st_pull_export(enum st_daemon d, struct st_sv name, const struct st_pull_options *opt, struct st_pull **ret,
+                   int *ret_fd, uint64_t *ret_ticket, struct st_err *err)
+{
+    struct st_reference none = {0};
+    struct st_pull *p = NULL;
+    int ends[2];
+    char sock[PATH_MAX];
+    if (find_socket(d, sock, err) || st_pull_open(&none, opt, &p, err))
+        return -1;
+    if (pipe2(ends, O_CLOEXEC)) {
+        st_pull_close(p);
+        return st_err_sys(err, "pipe");
+    }
+    fcntl(ends[0], F_SETPIPE_SZ, PIPE_BYTES);
+    int rc = send_export(p, d, name, ends[1], sock, err);
+    close(ends[1]);
+    if (rc == 0)
+        rc = first_byte(p, ends[0], err);
+    if (rc) {
+        close(ends[0]);
+        st_pull_close(p);
+        return -1;
+    }
+    *ret = p;
+    *ret_fd = ends[0];
+    *ret_ticket = p->tickets;
     return 0;
 }
 

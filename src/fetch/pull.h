@@ -26,6 +26,17 @@ struct st_pull;
 // The image is not asked for yet: the first document does that.
 int st_pull_open(const struct st_reference *ref, const struct st_pull_options *opt, struct st_pull **ret,
                  struct st_err *err);
+// ---- local daemons ----
+
+enum st_daemon { ST_DAEMON_DOCKER, ST_DAEMON_PODMAN, ST_DAEMON_MAX };
+const char *st_daemon_name(enum st_daemon d); // "docker", "podman"
+// The image as the daemon packs it: an archive out of *ret_fd (the caller closes), whose end is to be asked about with
+// st_pull_remote's `failed` and *ret_ticket. Waits for its first byte, so that "no such image" is known (ST_E_NOTFOUND,
+// as when no daemon answers). Its socket: $DOCKER_HOST (unix://), $XDG_RUNTIME_DIR/docker.sock, /var/run/docker.sock;
+// $CONTAINER_HOST, $XDG_RUNTIME_DIR/podman/podman.sock, /run/podman/podman.sock.
+int st_pull_export(enum st_daemon d, struct st_sv name, const struct st_pull_options *opt, struct st_pull **ret,
+                   int *ret_fd, uint64_t *ret_ticket, struct st_err *err);
+
 struct st_remote *st_pull_remote(struct st_pull *p);
 const struct st_sandbox_report *st_pull_sandbox(const struct st_pull *p);
 void st_pull_close(struct st_pull *p); // NULL allowed

@@ -51,6 +51,11 @@ static int give(struct st_registry *r, uint64_t ticket, bool found, struct st_sv
 
 // ---- jobs -----------------------------------------------------------------------------------------------------------
 
+static bool has_pipe(const struct st_job *j)
+{
+    return j->kind == ST_JOB_BLOB || j->kind == ST_JOB_EXPORT;
+}
+
 static void job_free(struct st_job *j)
 {
     struct st_registry *r = j->reg;
@@ -62,7 +67,7 @@ static void job_free(struct st_job *j)
     st_http_cancel(j->x);
     if (j->out >= 0)
         close(j->out);
-    r->n_blobs -= j->kind == ST_JOB_BLOB;
+    r->n_blobs -= has_pipe(j);
     st_buf_release(&j->rest);
     st_mem_free(r->mem, j, sizeof *j);
 }
@@ -86,7 +91,7 @@ static struct st_job *job_new(struct st_registry *r, enum st_job_kind kind, uint
     st_buf_init(&j->rest, r->mem);
     j->next = r->jobs;
     r->jobs = j;
-    r->n_blobs += kind == ST_JOB_BLOB;
+    r->n_blobs += has_pipe(j);
     return j;
 }
 
@@ -139,10 +144,10 @@ static void explain_trouble(const struct st_job *j, enum st_http_trouble t, stru
 {
     struct st_sv host = j->reg->endpoints[j->endpoint].host;
     char advice[200], text[ST_ERR_TEXT_MAX];
+    bool unknown = strstr(err->text, "issuer") || strstr(err->text, "self-signed") || strstr(err->text, "self signed");
     if (t == ST_HTTP_UNTRUSTED)
-        snprintf(advice, sizeof advice,
-                 "--ca-file FILE trusts the authority that signed it; --insecure %.*s takes any certificate",
-                 ST_SV_ARG(host));
+        snprintf(advice, sizeof advice, "%s--insecure %.*s takes any certificate",
+                 unknown ? "--ca-file FILE trusts the authority that signed it; " : "", ST_SV_ARG(host));
     else if (t == ST_HTTP_NO_TLS)
         snprintf(advice, sizeof advice, "if it is meant to speak plain HTTP: --insecure %.*s", ST_SV_ARG(host));
     else
@@ -166,6 +171,9 @@ static void explain_status(const struct st_job *j, const struct st_http_response
                    : says.code.len                            ? "%.300s: the registry has no such image"
                                                               : "%.300s: no such image, or this is not a registry",
                    name);
+    else if (r->status == 404 && j->kind == ST_JOB_BLOB)
+        st_err_set(err, ST_E_CORRUPT, "missing blob: " ST_SV_FMT " has the manifest, but not %s", ST_SV_ARG(e->host),
+                   j->digest);
     else if (r->status == 403)
         st_err_set(err, ST_E_AUTH, "%.250s: access is denied%s", name,
                    e->auth == ST_AUTH_NONE ? "; it may need a login" : "");
@@ -332,9 +340,7 @@ static void job_unauthorized(struct st_job *j, struct st_http_response *r)
     j->refused = true;
     int rc = again ? -1 : st_auth_answer(j->reg, e, r, &err);
     if (again)
-        st_err_set(&err, ST_E_AUTH, ST_SV_FMT " does not let %s read " ST_SV_FMT "%s", ST_SV_ARG(e->host),
-                   e->auth == ST_AUTH_NONE ? "anonymous users" : "this login", ST_SV_ARG(e->repository),
-                   e->auth == ST_AUTH_NONE ? ": it needs a login, or is not there" : "");
+        st_auth_refused(e, &err);
     if (rc > 0)
         job_start(j);
     else if (rc == 0)
@@ -511,16 +517,122 @@ static int take_blob(struct st_registry *r, uint64_t ticket, struct st_sv name, 
     return 0;
 }
 
+// ---- a daemon -------------------------------------------------------------------------------------------------------
+
+static int get_text(struct st_registry *r, struct st_wire_in *in, struct st_sv *ret, struct st_err *err)
+{
+    return st_arena_dup(&r->arena, st_wire_sv(in), ret, err);
+}
+
+// Empty: NULL.
+static int get_cstr(struct st_registry *r, struct st_wire_in *in, char **ret, struct st_err *err)
+{
+    struct st_sv s = st_wire_sv(in);
+    char *p = st_arena_bytes(&r->arena, s.len + 1, err);
+    if (!p)
+        return -1;
+    if (s.len)
+        memcpy(p, s.ptr, s.len);
+    p[s.len] = '\0';
+    *ret = s.len ? p : NULL;
+    return 0;
+}
+
+#define ARCHIVE_MAX (1ull << 42)
+
+static void explain_daemon(const struct st_job *j, const struct st_http_response *r, struct st_err *err)
+{
+    struct st_arena a;
+    struct st_error_answer says;
+    st_arena_init(&a, j->reg->mem);
+    st_error_parse(st_buf_sv(&r->body), &a, &says);
+    if (r->status == 404)
+        st_err_set(err, ST_E_NOTFOUND, ST_SV_FMT " has no image '" ST_SV_FMT "'", ST_SV_ARG(j->daemon),
+                   ST_SV_ARG(st_sv_sub(j->name, 0, 200)));
+    else
+        st_err_set(err, ST_E_FAILED, ST_SV_FMT " answers %d: %.*s", ST_SV_ARG(j->daemon), r->status,
+                   (int)ST_MIN(says.message.len, (size_t)200), says.message.ptr ? says.message.ptr : "");
+    st_arena_release(&a);
+}
+
+static void export_done(void *ctx, struct st_http_response *r, const struct st_err *failure)
+{
+    struct st_job *j = ctx;
+    struct st_err err = {0};
+    j->x = NULL;
+    if (failure && failure->code == ST_E_CANCELLED) {
+        job_free(j);
+        return;
+    }
+    if (!failure && r->status == 200) {
+        j->size = j->from; // all is there: what is left in `rest` is the end
+        if (j->rest.len == 0)
+            job_free(j);
+        return;
+    }
+    if (failure) {
+        err = *failure;
+        st_err_wrap(&err, ST_SV_FMT, ST_SV_ARG(j->daemon));
+    } else {
+        explain_daemon(j, r, &err);
+    }
+    job_fail(j, &err);
+}
+
+static int take_export(struct st_registry *r, uint64_t ticket, struct st_sv path, struct st_proto_msg *m,
+                       struct st_err *err)
+{
+    char url[ST_HTTP_URL_MAX];
+    struct st_sv daemon = st_wire_sv(&m->in), name = st_wire_sv(&m->in);
+    char *socket;
+    if (get_cstr(r, &m->in, &socket, err))
+        return -1;
+    if (!st_wire_ok(&m->in) || !socket || m->n_fds != 1 || path.len > sizeof url / 2)
+        return st_err_set(err, ST_E_INTERNAL, "an export that makes no sense");
+    struct st_job *j = job_new(r, ST_JOB_EXPORT, ticket, err);
+    if (!j)
+        return -1;
+    j->out = st_take_fd(&m->fds[0]);
+    j->size = UINT64_MAX;
+    fcntl(j->out, F_SETFL, O_WRONLY | O_NONBLOCK);
+    // The host is not looked up.
+    int n = snprintf(url, sizeof url, "http://127.0.0.1" ST_SV_FMT, ST_SV_ARG(path));
+    struct st_http_header host = {"Host", daemon, false};
+    struct st_http_request q = {.url = st_sv_mem(url, (size_t)n),
+                                .headers = &host,
+                                .n_headers = 1,
+                                .unix_path = socket,
+                                .times = {.first_byte = 600000, .stall = 600000}, // it may pack the image first
+                                .max = ARCHIVE_MAX,
+                                .sink = job_sink,
+                                .done = export_done,
+                                .ctx = j};
+    int rc = st_arena_dup(&r->arena, daemon, &j->daemon, err) || st_arena_dup(&r->arena, name, &j->name, err) ||
+                     st_http_begin(r->http, &q, &j->x, err)
+                 ? -1
+                 : 0;
+    if (rc)
+        job_free(j);
+    return rc;
+}
+
+// ---- the parent's messages
+// -------------------------------------------------------------------------------------------
+
 int st_registry_take(struct st_registry *r, struct st_proto_msg *m, struct st_err *err)
 {
     uint64_t ticket = st_wire_u64(&m->in);
     struct st_sv name = st_wire_sv(&m->in);
     struct st_err why = {0};
     int rc;
-    if ((int)m->tag == ST_FETCH_DOCUMENT && st_wire_ok(&m->in))
+    if ((int)m->tag != ST_FETCH_EXPORT && r->n_endpoints == 0)
+        rc = st_err_set(&why, ST_E_INTERNAL, "no endpoint");
+    else if ((int)m->tag == ST_FETCH_DOCUMENT && st_wire_ok(&m->in))
         rc = take_document(r, ticket, name, &why);
     else if ((int)m->tag == ST_FETCH_BLOB)
         rc = take_blob(r, ticket, name, m, &why);
+    else if ((int)m->tag == ST_FETCH_EXPORT)
+        rc = take_export(r, ticket, name, m, &why);
     else
         return st_err_set(err, ST_E_INTERNAL, "unexpected message %d", (int)m->tag);
     if (rc)
@@ -550,7 +662,7 @@ int st_registry_step(struct st_registry *r, struct st_err *err)
     uint64_t of[1 + ST_REGISTRY_BLOBS_MAX];
     unsigned n = 1;
     for (struct st_job *j = r->jobs; j; j = j->next)
-        if (j->kind == ST_JOB_BLOB) {
+        if (has_pipe(j)) {
             fds[n] = (struct pollfd){.fd = j->out, .events = j->rest.len ? POLLOUT : 0};
             of[n++] = j->ticket;
         }
@@ -578,25 +690,6 @@ static bool public_only(void *ctx, enum st_address_class what, const char *addre
     (void)ctx;
     (void)address;
     return what == ST_ADDRESS_PUBLIC || proxy; // the proxy is the operator's own choice
-}
-
-static int get_text(struct st_registry *r, struct st_wire_in *in, struct st_sv *ret, struct st_err *err)
-{
-    return st_arena_dup(&r->arena, st_wire_sv(in), ret, err);
-}
-
-// Empty: NULL.
-static int get_cstr(struct st_registry *r, struct st_wire_in *in, char **ret, struct st_err *err)
-{
-    struct st_sv s = st_wire_sv(in);
-    char *p = st_arena_bytes(&r->arena, s.len + 1, err);
-    if (!p)
-        return -1;
-    if (s.len)
-        memcpy(p, s.ptr, s.len);
-    p[s.len] = '\0';
-    *ret = s.len ? p : NULL;
-    return 0;
 }
 
 static int get_endpoint(struct st_registry *r, struct st_wire_in *in, struct st_endpoint *e, struct st_err *err)
@@ -663,7 +756,7 @@ static int get_source(struct st_registry *r, struct st_proto_msg *m, struct st_s
     for (size_t i = 0; i < r->n_endpoints; i++)
         if (get_endpoint(r, in, &r->endpoints[i], err))
             return -1;
-    if (!st_wire_ok(in) || !r->n_endpoints)
+    if (!st_wire_ok(in))
         return st_err_set(err, ST_E_INTERNAL, "damaged source message");
     o.user_agent = r->user_agent;
     o.https_proxy = r->https_proxy;

@@ -14,7 +14,8 @@ struct st_registry;
 int st_registry_new(struct st_proto_msg *source, struct st_sv system_ca, int sock, struct st_mem *mem,
                     struct st_registry **ret, struct st_err *err);
 void st_registry_free(struct st_registry *r);
-// A DOCUMENT or BLOB message. Failures of what it asks for go to the parent; -1 only when the parent makes no sense.
+// A DOCUMENT, BLOB or EXPORT message. Failures of what it asks for go to the parent; -1 only when the parent makes no
+// sense.
 int st_registry_take(struct st_registry *r, struct st_proto_msg *m, struct st_err *err);
 // Carry on, waiting until something happens there or on the socket. 1: there is a message; 0; -1.
 int st_registry_step(struct st_registry *r, struct st_err *err);

@@ -22,7 +22,7 @@ struct st_endpoint {
     bool token_with_login;
 };
 
-enum st_job_kind { ST_JOB_TOP, ST_JOB_DOCUMENT, ST_JOB_BLOB };
+enum st_job_kind { ST_JOB_TOP, ST_JOB_DOCUMENT, ST_JOB_BLOB, ST_JOB_EXPORT };
 
 struct st_job {
     struct st_registry *reg;
@@ -37,6 +37,7 @@ struct st_job {
     struct st_http_exchange *x;
     unsigned round;                // of the authorization that was sent
     bool waits_for_token, refused; // refused: 401 with the newest authorization before
+    struct st_sv daemon, name;     // EXPORT: "docker", and the image as the user said it
     bool manifest;                 // asked for under /manifests/
 };
 
@@ -67,6 +68,8 @@ struct st_registry {
 // follows; -1: nothing that we have would do (ST_E_AUTH).
 int st_auth_answer(struct st_registry *r, struct st_endpoint *e, const struct st_http_response *refused,
                    struct st_err *err);
+// The login (or none) was taken, and is not enough: -1, ST_E_AUTH.
+int st_auth_refused(const struct st_endpoint *e, struct st_err *err);
 // auth.c tells that a token has come (err NULL), or not.
 void st_registry_authorized(struct st_registry *r, struct st_endpoint *e, const struct st_err *err);
 

@@ -68,7 +68,7 @@ static size_t on_header(char *p, size_t one, size_t n, void *ctx)
         return n * one;
     }
     if (x->r.headers.len + line.len > ST_HTTP_HEADERS_MAX) {
-        st_err_set(&x->err, ST_E_LIMIT, "%s: more than %u bytes of headers", x->now_origin.host, ST_HTTP_HEADERS_MAX);
+        st_err_set(&x->err, ST_E_CORRUPT, "%s: more than %u bytes of headers", x->now_origin.host, ST_HTTP_HEADERS_MAX);
         return 0;
     }
     if (st_sv_trim(line).len == 0 && x->r.status >= 200 && !x->head_done)
@@ -145,13 +145,11 @@ static curl_socket_t on_socket(void *ctx, curlsocktype purpose, struct curl_sock
 {
     struct st_http_exchange *x = ctx;
     const struct st_http_options *o = &x->http->opt;
-    if (x->q.connected_fd > STDERR_FILENO)
-        return st_take_fd(&x->q.connected_fd);
-    bool proxy = (x->now_origin.tls ? o->https_proxy : o->http_proxy) != NULL;
+    bool proxy = !x->q.unix_path && (x->now_origin.tls ? o->https_proxy : o->http_proxy) != NULL;
     enum st_address_class what = st_address_class(&a->addr, a->addrlen);
     (void)purpose;
     st_address_text(&a->addr, a->addrlen, x->address);
-    if (!x->now_origin.tls && !x->q.plain && what != ST_ADDRESS_LOOPBACK)
+    if (!x->now_origin.tls && !x->q.plain && what != ST_ADDRESS_LOOPBACK && what != ST_ADDRESS_LOCAL)
         st_err_set(&x->err, ST_E_FAILED, "%s is %s, not this machine: plain HTTP is refused", x->now_origin.host,
                    x->address);
     else if (o->may_connect && !o->may_connect(o->ctx, what, x->address, proxy))
@@ -161,14 +159,6 @@ static curl_socket_t on_socket(void *ctx, curlsocktype purpose, struct curl_sock
         return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
     x->r.trouble = ST_HTTP_FORBIDDEN;
     return CURL_SOCKET_BAD;
-}
-
-static int on_sockopt(void *ctx, curl_socket_t fd, curlsocktype purpose)
-{
-    struct st_http_exchange *x = ctx;
-    (void)fd;
-    (void)purpose;
-    return x->q.connected_fd < 0 ? CURL_SOCKOPT_ALREADY_CONNECTED : CURL_SOCKOPT_OK; // taken by on_socket
 }
 
 static int on_request(void *ctx, char *ip, char *local_ip, int port, int local_port)
@@ -288,11 +278,8 @@ static void set_options(struct st_http_exchange *x)
     curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, x);
     curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_request);
     curl_easy_setopt(e, CURLOPT_PREREQDATA, x);
-    if (x->q.connected_fd > STDERR_FILENO) {
-        curl_easy_setopt(e, CURLOPT_SOCKOPTFUNCTION, on_sockopt);
-        curl_easy_setopt(e, CURLOPT_SOCKOPTDATA, x);
-        curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
-        curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L);
+    if (x->q.unix_path) {
+        curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, x->q.unix_path);
         curl_easy_setopt(e, CURLOPT_PROXY, "");
     }
     set_tls(e, x->q.tls ? x->q.tls : &o->tls);
@@ -314,8 +301,7 @@ int st_http_attempt_start(struct st_http_exchange *x, struct st_err *err)
     st_err_clear(&x->err);
     st_buf_clear(&x->r.headers);
     st_buf_clear(&x->r.body);
-    if (!x->now_origin.tls && !x->q.plain && x->q.connected_fd == 0 &&
-        !st_host_is_loopback(st_sv_of(x->now_origin.host))) {
+    if (!x->now_origin.tls && !x->q.plain && !x->q.unix_path && !st_host_is_loopback(st_sv_of(x->now_origin.host))) {
         x->r.trouble = ST_HTTP_FORBIDDEN;
         return st_err_set(err, ST_E_FAILED, "plain HTTP to %s is refused", x->now_origin.host);
     }
@@ -427,7 +413,7 @@ static bool again(struct st_http_exchange *x, int64_t wait_ms)
         x->tries = 0;
     x->tries++;
     unsigned max = x->answered ? ST_HTTP_TRIES : ST_HTTP_TRIES_FIRST;
-    if (body_lost || x->tries >= max || x->q.connected_fd != 0)
+    if (body_lost || x->tries >= max)
         return false;
     if (wait_ms < 0)
         wait_ms = backoff(x->tries);

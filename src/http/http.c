@@ -119,8 +119,6 @@ static void exchange_free(struct st_http_exchange *x)
 {
     struct st_http *h = x->http;
     st_http_attempt_end(x);
-    if (x->q.connected_fd > STDERR_FILENO)
-        close(x->q.connected_fd);
     if (x->prev)
         x->prev->next = x->next;
     else if (h->first == x)
@@ -196,7 +194,6 @@ int st_http_begin(struct st_http *h, const struct st_http_request *q, struct st_
     snprintf(x->method, sizeof x->method, "%s", q->method ? q->method : "GET");
     x->begun_ms = st_clock_mono_ms();
     if (st_http_url_read(NULL, q->url, x->url, &x->origin, err) || copy_headers(x, q, err)) {
-        x->q.connected_fd = 0; // the caller's still
         exchange_free(x);
         return -1;
     }

@@ -125,7 +125,7 @@ struct st_http_request {
     struct st_sv body;                     // of POST, PUT, PATCH; its Content-Type is a header of the caller's
     const struct st_http_tls *tls;         // NULL: the client's
     bool plain;                            // http:// is allowed; without it only to a loopback address
-    int connected_fd;                      // > 2: a socket connected already (a daemon's), owned from here; 0: none
+    const char *unix_path;                 // a daemon's socket, whatever host the URL names; NULL: the network
     bool once;         // never try again on a failure that leaves open whether the request was carried out (POST)
     uint64_t from, to; // bytes [from, to) of the representation; to 0: to its end
     bool resume;       // its bytes never change (named by digest)

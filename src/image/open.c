@@ -164,12 +164,11 @@ int st_source_open(const struct st_reference *ref, bool offline, struct st_opene
     if (ref->source->network && offline)
         return st_err_set(err, ST_E_OFFLINE, "'" ST_SV_FMT "' is in a registry, and --offline forbids the network",
                           ST_SV_ARG(ref->text));
-    if (ref->source->network) { // whoever has a network opens it
-        *ret = (struct st_opened){.kind = ST_OPENED_REMOTE, .fd = -1, .dirfd = -1};
+    if (ref->source->network || ref->source->daemon) { // whoever has a network opens it
+        *ret = (struct st_opened){
+            .kind = ref->source->daemon ? ST_OPENED_STREAM : ST_OPENED_REMOTE, .fd = -1, .dirfd = -1};
         return 0;
     }
-    if (ref->source->missing)
-        return st_err_set(err, ST_E_FAILED, "%s", ref->source->missing);
     if (ref->standard_input)
         return open_stdin(ret, err);
     if (ref->path.len >= sizeof path)

@@ -20,11 +20,12 @@ struct st_opened {
     int dirfd;                // owned; -1 for files
     bool seekable;            // STREAM too may be a regular file (progress knows its size then)
     uint64_t size;            // of a regular file, else 0
-    struct st_remote *remote; // borrowed
+    struct st_remote *remote; // borrowed; also behind a STREAM that a daemon writes
+    uint64_t ticket;          // of that stream
 };
 
 // ST_E_NOTFOUND (no such file), ST_E_INPUT (neither image nor archive, with what would work), ST_E_OFFLINE (a network
-// source with `offline`), ST_E_FAILED (a source that is not in this build), ST_E_IO.
+// source with `offline`), ST_E_IO. A registry and a daemon are only checked: see ST_OPENED_REMOTE.
 int st_source_open(const struct st_reference *ref, bool offline, struct st_opened *ret, struct st_err *err);
 void st_opened_close(struct st_opened *o); // safe on {.fd = -1, .dirfd = -1}
 

@@ -247,6 +247,7 @@ int st_reference_parse(struct st_sv text, bool (*exists)(void *ctx, struct st_sv
     if (st_sv_find(text, '\0') != ST_SV_NPOS)
         return st_err_set(err, ST_E_INPUT, "the reference holds a NUL byte");
     ref.source = looks ? NULL : source_of(text, &rest);
+    ref.name = rest;
     if (!ref.source && (looks || st_sv_eq(text, ST_SV("-")) || (exists && exists(ctx, text)))) {
         ref.source = source_named("path");
         ref.by_rule = !st_sv_eq(text, ST_SV("-"));

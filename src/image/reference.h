@@ -11,14 +11,14 @@ enum st_source_takes {
     ST_TAKES_REGISTRY, // [DOMAIN/]REPOSITORY[:TAG][@DIGEST]
 };
 
-// One row a source (sources.c). A row whose `missing` is set parses, and opening it fails with that text.
+// One row a source (sources.c).
 struct st_source {
     const char *name;
     const char *const *schemes; // with their ':' ("oci:", "docker://"), NULL-terminated; NULL: none
     enum st_source_takes takes;
     enum st_image_pin pin;
-    bool network;
-    const char *missing;
+    bool network;     // reached over one: --offline forbids it
+    bool daemon;      // a local one, by its Unix socket
     const char *help; // one line for --help
 };
 extern const struct st_source st_sources[]; // ends with name NULL
@@ -26,6 +26,7 @@ extern const struct st_source st_sources[]; // ends with name NULL
 struct st_reference {
     const struct st_source *source;
     struct st_sv text; // as typed
+    struct st_sv name; // without its scheme
     bool by_rule;      // a path by its looks, without a scheme: say so on standard error
     bool standard_input;
     struct st_sv path; // ST_TAKES_PATH, ST_TAKES_DIR

@@ -79,7 +79,8 @@ int st_resolver_read(struct st_resolver *r, const char *what, struct st_sv name,
             return too_large(what, name, err);
         if (err)
             *err = mine;
-        return st_err_wrap(err, "%s " ST_SV_FMT, what, ST_SV_ARG(name));
+        bool of_document = mine.code == ST_E_CORRUPT || mine.code == ST_E_FORMAT || mine.code == ST_E_IO;
+        return of_document ? st_err_wrap(err, "%s " ST_SV_FMT, what, ST_SV_ARG(name)) : -1; // else of the way to it
     }
     if (rc == 0)
         return 0;

@@ -192,6 +192,22 @@ static int collect(struct oci *o, const struct st_manifest *index, struct st_err
 
 // ---- which platform -------------------------------------------------------------------------------------------------
 
+// Charts, signatures, WebAssembly modules and the like are kept in registries under manifests of the same form.
+static int check_is_image(const struct st_descriptor *d, const struct st_manifest *m, struct st_err *err)
+{
+    static const struct st_sv config_types[] = {
+        ST_SV_INIT("application/vnd.oci.image.config.v1+json"),
+        ST_SV_INIT("application/vnd.docker.container.image.v1+json"),
+        ST_SV_INIT("application/octet-stream"), // early registries
+    };
+    struct st_sv type = m->artifact_type.len ? m->artifact_type : m->config.media_type;
+    bool config = m->config.media_type.len == 0 || one_of(m->config.media_type, config_types, ST_LEN(config_types));
+    if (config && !m->artifact_type.len)
+        return 0;
+    return st_err_set(err, ST_E_INPUT, ST_SV_FMT " is not an image but an artifact of type '%.*s'",
+                      ST_SV_ARG(d->digest), (int)ST_MIN(type.len, 128u), type.ptr);
+}
+
 static int read_manifest(struct oci *o, const struct st_descriptor *d, struct st_manifest *ret, struct st_err *err)
 {
     struct st_sv text;
@@ -206,7 +222,7 @@ static int read_manifest(struct oci *o, const struct st_descriptor *d, struct st
                           ST_SV_ARG(d->digest));
     if (!ret->config.size.set)
         return st_err_set(err, ST_E_CORRUPT, "manifest has no size for its config");
-    return 0;
+    return check_is_image(d, ret, err);
 }
 
 static int read_config(struct oci *o, const struct st_manifest *m, struct st_config *ret, struct st_err *err)

@@ -1,27 +1,23 @@
 // The table of sources. A later source is a row here and a function that opens it.
 #include "image/reference.h"
 
-#define MISSING(what)                                                                                               \
-    what " cannot be read by this build yet; it reads docker-archives and OCI archives (plain, gzip, zstd; '-' is " \
-         "standard input), OCI layout directories and rootfs:DIR"
-
 // Longer schemes stand before those that they start with ("docker://" before "docker:").
 const struct st_source st_sources[] = {
-    {"docker-archive", (const char *const[]){"docker-archive:", NULL}, ST_TAKES_PATH, ST_PIN_DOCKER, false, NULL,
+    {"docker-archive", (const char *const[]){"docker-archive:", NULL}, ST_TAKES_PATH, ST_PIN_DOCKER, false, false,
      "docker-archive:FILE[:TAG]  archive as `docker save` writes it"},
-    {"oci-archive", (const char *const[]){"oci-archive:", NULL}, ST_TAKES_PATH, ST_PIN_OCI, false, NULL,
+    {"oci-archive", (const char *const[]){"oci-archive:", NULL}, ST_TAKES_PATH, ST_PIN_OCI, false, false,
      "oci-archive:FILE[:TAG]  OCI layout in a tar archive"},
-    {"oci", (const char *const[]){"oci:", NULL}, ST_TAKES_PATH, ST_PIN_OCI, false, NULL,
+    {"oci", (const char *const[]){"oci:", NULL}, ST_TAKES_PATH, ST_PIN_OCI, false, false,
      "oci:DIR[:TAG]  OCI layout directory"},
-    {"rootfs", (const char *const[]){"rootfs:", NULL}, ST_TAKES_DIR, ST_PIN_NONE, false, NULL,
+    {"rootfs", (const char *const[]){"rootfs:", NULL}, ST_TAKES_DIR, ST_PIN_NONE, false, false,
      "rootfs:DIR  directory as the root file system of one layer"},
-    {"registry", (const char *const[]){"registry:", "docker://", NULL}, ST_TAKES_REGISTRY, ST_PIN_NONE, true, NULL,
+    {"registry", (const char *const[]){"registry:", "docker://", NULL}, ST_TAKES_REGISTRY, ST_PIN_NONE, true, false,
      "registry:REF  image in a registry"},
-    {"docker", (const char *const[]){"docker:", NULL}, ST_TAKES_REGISTRY, ST_PIN_NONE, false,
-     MISSING("the Docker daemon"), "docker:REF  image of the local Docker daemon"},
-    {"podman", (const char *const[]){"podman:", NULL}, ST_TAKES_REGISTRY, ST_PIN_NONE, false,
-     MISSING("the Podman service"), "podman:REF  image of the local Podman service"},
-    {"path", NULL, ST_TAKES_PATH, ST_PIN_NONE, false, NULL,
+    {"docker", (const char *const[]){"docker:", NULL}, ST_TAKES_REGISTRY, ST_PIN_NONE, false, true,
+     "docker:REF  image of the local Docker daemon"},
+    {"podman", (const char *const[]){"podman:", NULL}, ST_TAKES_REGISTRY, ST_PIN_NONE, false, true,
+     "podman:REF  image of the local Podman service"},
+    {"path", NULL, ST_TAKES_PATH, ST_PIN_NONE, false, false,
      "FILE|DIR|-  archive, OCI layout directory, or an archive on standard input"},
     {NULL},
 };

@@ -9,7 +9,9 @@
 
 #define WANT_MAX 8                          // catalogers that one file may match
 #define SPARSE_WHOLE ((uint64_t)256 * 1024) // executables up to this size are kept whole
-#define KEEP_BUFFER ((size_t)1024 * 1024)   // a larger content buffer is given back after its file
+#define LARGE_FILE ((uint64_t)4 << 20)      // larger files have a buffer of their own, in the spill file mostly
+#define KEEP_RANGES ((size_t)1 << 20)       // a larger buffer for ranges is given back after its file
+#define RESERVE_MAX ((uint64_t)64 << 20)    // taken at once for a file that says to be as large
 
 // A file to be read in the second pass.
 struct again {
@@ -40,11 +42,13 @@ struct scan {
     size_t n_by_magic;
     struct st_arena scratch; // of one parse
     struct st_arena arena;   // of the layer
-    struct st_buf content;   // the file in hand
-    struct st_map parsed;    // path hash -> FILE numbers that its bytes gave: first << 8 | count; 0: none
-    struct st_map linked;    // path hash of a hard link -> index + 1 into `links`; 0: replaced since
-    struct st_buf links;     // struct origin
-    struct st_buf file_cats; // a byte per FILE: its cataloger
+    // The file in hand. Buffers stay from file to file: pages that are there already cost nothing.
+    struct st_buf content, large; // of up to LARGE_FILE; of more
+    struct st_buf ranges;         // of an executable
+    struct st_map parsed;         // path hash -> FILE numbers that its bytes gave: first << 8 | count; 0: none
+    struct st_map linked;         // path hash of a hard link -> index + 1 into `links`; 0: replaced since
+    struct st_buf links;          // struct origin
+    struct st_buf file_cats;      // a byte per FILE: its cataloger
     struct again *again;
     size_t n_again, cap_again;
     // Where the second pass can begin: the first file that has to be read again, unless a hard link's target, which may
@@ -265,13 +269,21 @@ static int parse_all(struct scan *s, const struct file *f, const uint8_t *want, 
 
 // ---- a file's bytes -------------------------------------------------------------------------------------------------
 
-// The current entry's data appended to s->content, run by run, until there are at least `max` bytes or no more.
-static int gather(struct scan *s, uint64_t max, struct st_err *err)
+static struct st_buf *buffer_for(struct scan *s, uint64_t size)
+{
+    return size > LARGE_FILE ? &s->large : &s->content;
+}
+
+// The current entry's data appended to b, run by run, until there are at least `max` bytes or no more.
+static int gather(struct scan *s, struct st_buf *b, uint64_t max, struct st_err *err)
 {
     struct st_sv run;
     int rc = 0;
-    while (s->content.len < max && (rc = st_tar_data(s->tar, &run, err)) > 0) {
-        if (st_buf_add(&s->content, run, err))
+    // At once, so that a large file goes to the spill file from its first byte on.
+    if (max > b->len && st_buf_reserve(b, (size_t)ST_MIN(max - b->len, RESERVE_MAX), err))
+        return -1;
+    while (b->len < max && (rc = st_tar_data(s->tar, &run, err)) > 0) {
+        if (st_buf_add(b, run, err))
             return -1;
     }
     return rc < 0 ? -1 : 0;
@@ -279,9 +291,12 @@ static int gather(struct scan *s, uint64_t max, struct st_err *err)
 
 static void drop_content(struct scan *s)
 {
-    if (s->content.cap > KEEP_BUFFER)
+    if (st_buf_spilled(&s->content)) // small files are better off in memory
         st_buf_release(&s->content);
     st_buf_clear(&s->content);
+    if (s->large.len && st_buf_spilled(&s->large))
+        st_mem_trim(s->mem);
+    st_buf_clear(&s->large);
 }
 
 // The whole file: straight from the stream's buffer when one run holds it all.
@@ -292,14 +307,15 @@ static int whole_file(struct scan *s, const struct file *f, struct st_sv head, c
     struct st_span span = {0, head};
     v.spans = &span;
     if (head.len < f->size) {
-        if (head.ptr != s->content.ptr) {
-            st_buf_clear(&s->content);
-            if (st_buf_add(&s->content, head, err))
+        struct st_buf *b = buffer_for(s, f->size);
+        if (head.ptr != b->ptr) {
+            st_buf_clear(b);
+            if (st_buf_reserve(b, (size_t)ST_MIN(f->size, RESERVE_MAX), err) || st_buf_add(b, head, err))
                 return -1;
         }
-        if (gather(s, f->size, err))
+        if (gather(s, b, f->size, err))
             return -1;
-        span.data = st_buf_sv(&s->content);
+        span.data = st_buf_sv(b);
     }
     int rc = parse_all(s, f, want, n, &v, true, err);
     drop_content(s);
@@ -360,9 +376,9 @@ static int sparse_file(struct scan *s, const struct file *f, struct st_sv head, 
     size_t total = 0;
     for (size_t i = 0; i < n_ranges; i++)
         total += (size_t)(ranges[i].end - ranges[i].off);
-    struct st_buf kept;
-    st_buf_init(&kept, s->mem);
-    int rc = st_buf_reserve(&kept, total, err); // no growth below: spans point into it
+    struct st_buf *kept = &s->ranges;
+    st_buf_clear(kept);
+    int rc = st_buf_reserve(kept, total, err); // no growth below: spans point into it
     uint64_t pos = 0;
     size_t r = 0;
     struct st_sv run = head;
@@ -371,8 +387,8 @@ static int sparse_file(struct scan *s, const struct file *f, struct st_sv head, 
         while (rc == 0 && r < n_ranges && ranges[r].off < run_end) {
             uint64_t from = ST_MAX(ranges[r].off, pos), to = ST_MIN(ranges[r].end, run_end);
             if (from == ranges[r].off)
-                spans[r] = (struct st_span){from, {kept.ptr + kept.len, (size_t)(ranges[r].end - from)}};
-            rc = st_buf_add(&kept, st_sv_sub(run, (size_t)(from - pos), (size_t)(to - from)), err);
+                spans[r] = (struct st_span){from, {kept->ptr + kept->len, (size_t)(ranges[r].end - from)}};
+            rc = st_buf_add(kept, st_sv_sub(run, (size_t)(from - pos), (size_t)(to - from)), err);
             if (ranges[r].end > run_end)
                 break;
             r++;
@@ -388,7 +404,8 @@ static int sparse_file(struct scan *s, const struct file *f, struct st_sv head, 
         struct st_view v = {.size = f->size, .spans = spans, .n = r};
         rc = parse_all(s, f, want, n, &v, false, err);
     }
-    st_buf_release(&kept);
+    if (kept->cap > KEEP_RANGES)
+        st_buf_release(kept);
     return rc;
 }
 
@@ -441,7 +458,8 @@ static int regular_file(struct scan *s, const struct file *f, uint8_t *want, siz
             return rc ? -1 : st_err_set(err, ST_E_CORRUPT, "file without data");
         if (head.len < f->size && head.len < ST_PLAN_HEAD) { // the run ends early: put the head together
             st_buf_clear(&s->content);
-            if (st_buf_add(&s->content, head, err) || gather(s, ST_MIN(f->size, (uint64_t)ST_PLAN_HEAD), err))
+            if (st_buf_add(&s->content, head, err) ||
+                gather(s, &s->content, ST_MIN(f->size, (uint64_t)ST_PLAN_HEAD), err))
                 return -1;
             head = st_buf_sv(&s->content);
         }
@@ -586,13 +604,14 @@ static int reread_entry(struct scan *s, const struct st_tar_entry *e, uint64_t f
                          .anyway = a->found};
         a->found = true;
         struct st_view v = {.size = e->size, .n = e->size > 0};
+        struct st_buf *b = buffer_for(s, e->size);
         if (!gathered && !all_too_large(&f, &a->cataloger, 1)) {
-            st_buf_clear(&s->content);
-            rc = gather(s, e->size, err);
+            st_buf_clear(b);
+            rc = gather(s, b, e->size, err);
             gathered = true;
             s->stats.rereads++;
         }
-        struct st_span span = {0, st_buf_sv(&s->content)};
+        struct st_span span = {0, st_buf_sv(b)};
         v.spans = &span;
         if (rc == 0)
             rc = parse_all(s, &f, &a->cataloger, 1, &v, true, err);
@@ -880,6 +899,8 @@ int st_layer_scan(struct st_mem *mem, const struct st_layer_source *src, const s
     st_arena_init(&s.scratch, mem);
     st_arena_init(&s.arena, mem);
     st_buf_init(&s.content, mem);
+    st_buf_init(&s.large, mem);
+    st_buf_init(&s.ranges, mem);
     st_buf_init(&s.file_cats, mem);
     st_map_init(&s.parsed, mem);
     st_map_init(&s.linked, mem);
@@ -900,6 +921,8 @@ int st_layer_scan(struct st_mem *mem, const struct st_layer_source *src, const s
     st_map_release(&s.linked);
     st_map_release(&s.parsed);
     st_buf_release(&s.file_cats);
+    st_buf_release(&s.ranges);
+    st_buf_release(&s.large);
     st_buf_release(&s.content);
     st_arena_release(&s.arena);
     st_arena_release(&s.scratch);

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
-#define NOBODY SIZE_MAX
+#define WORTH_A_PROCESS (1u << 20) // stored bytes: reading as much takes as long as starting an analyzer
 
 struct task {
     size_t layer;
@@ -44,6 +44,7 @@ struct pool {
     size_t n_workers, busy;
     struct task *tasks;
     size_t n_tasks, next, n_retry;
+    uint64_t left;       // stored bytes of the tasks from `next` on
     struct task **retry; // tasks to do again
     struct st_buf msg;
     char *in;
@@ -214,11 +215,16 @@ static int send_job(struct pool *p, struct worker *w, struct task *t, struct st_
 static int start_worker(struct pool *p, struct worker *w, struct st_err *err)
 {
     w->out = w->spill = w->blob = -1;
-    if (st_analyzer_start(p->s->analyzer, (size_t)slice(p, true) + (64u << 20), &w->a, err))
+    bool idle = p->s->idle.pid > 0;
+    if (idle) {
+        w->a = p->s->idle;
+        p->s->idle = ST_ANALYZER_NONE;
+    } else if (st_analyzer_start(p->s->analyzer, (size_t)slice(p, true) + (64u << 20), &w->a, err)) {
         return -1;
+    }
     struct st_err no_spill;
     w->spill = p->s->opt->spill_dir ? st_fd_temp(p->s->opt->spill_dir, &no_spill) : -1;
-    p->s->profile.analyzers++;
+    p->s->profile.analyzers += !idle;
     return 0;
 }
 
@@ -450,7 +456,16 @@ static struct task *next_task(struct pool *p)
             p->retry[i] = p->retry[--p->n_retry];
             return t;
         }
-    return p->next < p->n_tasks ? &p->tasks[p->next++] : NULL;
+    if (p->next == p->n_tasks)
+        return NULL;
+    p->left -= p->tasks[p->next].size;
+    return &p->tasks[p->next++];
+}
+
+// Is the worker running, or is what is left worth a start of it beside those that are at work?
+static bool worth_it(const struct pool *p, const struct worker *w)
+{
+    return w->a.pid > 0 || p->busy == 0 || p->n_retry || p->left >= WORTH_A_PROCESS;
 }
 
 static bool solo_running(const struct pool *p)
@@ -465,7 +480,7 @@ static int fill_workers(struct pool *p, struct st_err *err)
 {
     for (size_t i = 0; i < p->n_workers && !solo_running(p); i++) {
         struct worker *w = &p->workers[i];
-        struct task *t = w->task ? NULL : next_task(p);
+        struct task *t = w->task || !worth_it(p, w) ? NULL : next_task(p);
         if (!t)
             continue;
         if (t->solo) // the others give their memory back
@@ -555,6 +570,7 @@ int st_pool_run(struct st_scan *s, const size_t *todo, size_t n, struct st_err *
         for (size_t i = 0; i < n; i++) {
             p->tasks[i].layer = todo[i];
             p->tasks[i].size = s->image.subject.layers[todo[i]].size;
+            p->left += p->tasks[i].size;
         }
         st_sort(p->tasks, n, sizeof *p->tasks, by_size);
         rc = work(p, err);

@@ -138,13 +138,14 @@ static const int allowed_network[] = {
     SCMP_SYS(prlimit64),
 };
 
-static int add_network_rules(scmp_filter_ctx ctx)
+static int add_network_rules(scmp_filter_ctx ctx, enum st_sandbox_net net)
 {
-    static const int families[] = {AF_INET, AF_INET6, AF_NETLINK};
+    static const int families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
+    size_t first = net == ST_SANDBOX_LOCAL ? 0 : 1, last = net == ST_SANDBOX_LOCAL ? 1 : ST_LEN(families);
     for (size_t i = 0; i < ST_LEN(allowed_network); i++)
         if (seccomp_rule_add(ctx, SCMP_ACT_ALLOW, allowed_network[i], 0))
             return -1;
-    for (size_t i = 0; i < ST_LEN(families); i++)
+    for (size_t i = first; i < last; i++)
         if (seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i])))
             return -1;
     // clone3 hides its flags from a filter; without it the C library uses clone.
@@ -158,7 +159,7 @@ static int add_network_rules(scmp_filter_ctx ctx)
                : 0;
 }
 
-static int add_rules(scmp_filter_ctx ctx, bool network)
+static int add_rules(scmp_filter_ctx ctx, enum st_sandbox_net net)
 {
     for (size_t i = 0; i < ST_LEN(allowed); i++)
         if (seccomp_rule_add(ctx, SCMP_ACT_ALLOW, allowed[i], 0))
@@ -175,15 +176,15 @@ static int add_rules(scmp_filter_ctx ctx, bool network)
     for (size_t i = 0; i < ST_LEN(deadly); i++)
         if (seccomp_rule_add(ctx, SCMP_ACT_KILL_PROCESS, deadly[i], 0))
             return -1;
-    return network ? add_network_rules(ctx) : 0;
+    return net ? add_network_rules(ctx, net) : 0;
 }
 
-static int seccomp(bool network, struct st_sandbox_report *rep, struct st_err *err)
+static int seccomp(enum st_sandbox_net net, struct st_sandbox_report *rep, struct st_err *err)
 {
 #ifdef ST_SANITIZED
     (void)err;
     (void)add_rules;
-    (void)network;
+    (void)net;
     rep->state[ST_SANDBOX_SECCOMP] = ST_SANDBOX_OFF; // the sanitizers' run time needs more
     return 0;
 #else
@@ -192,7 +193,7 @@ static int seccomp(bool network, struct st_sandbox_report *rep, struct st_err *e
         return 0;
     }
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-    int rc = ctx && add_rules(ctx, network) == 0 ? seccomp_load(ctx) : -ENOMEM;
+    int rc = ctx && add_rules(ctx, net) == 0 ? seccomp_load(ctx) : -ENOMEM;
     if (ctx)
         seccomp_release(ctx);
     return rc ? st_err_set(err, ST_E_FAILED, "seccomp filter: %s", strerror(-rc)) : 0;
@@ -223,8 +224,12 @@ static int rlimits(size_t private_bytes, bool network, struct st_err *err)
     return 0;
 }
 
-static int enter(size_t private_bytes, const char *const *readable, struct st_sandbox_report *ret, struct st_err *err)
+static int enter(size_t private_bytes, enum st_sandbox_net net, struct st_sandbox_report *ret, struct st_err *err)
 {
+    // What glibc's resolver reads again when it has changed. The name services were loaded before (no PROT_EXEC here).
+    static const char *const readable[] = {
+        "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf",
+        "/etc/services",    NULL};
     *ret = (struct st_sandbox_report){0};
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         return st_err_sys(err, "no_new_privs");
@@ -234,22 +239,19 @@ static int enter(size_t private_bytes, const char *const *readable, struct st_sa
     if (prctl(PR_SET_DUMPABLE, 0))
         return st_err_sys(err, "PR_SET_DUMPABLE");
 #endif
-    bool network = readable != NULL;
-    if (rlimits(private_bytes, network, err) || landlock(readable, ret, err) || seccomp(network, ret, err))
+    if (rlimits(private_bytes, net != ST_SANDBOX_NO_NET, err) ||
+        landlock(net == ST_SANDBOX_INTERNET ? readable : NULL, ret, err) || seccomp(net, ret, err))
         return -1;
     return 0;
 }
 
 int st_sandbox_enter(size_t private_bytes, struct st_sandbox_report *ret, struct st_err *err)
 {
-    return enter(private_bytes, NULL, ret, err);
+    return enter(private_bytes, ST_SANDBOX_NO_NET, ret, err);
 }
 
-int st_sandbox_enter_network(size_t private_bytes, struct st_sandbox_report *ret, struct st_err *err)
+int st_sandbox_enter_network(size_t private_bytes, enum st_sandbox_net net, struct st_sandbox_report *ret,
+                             struct st_err *err)
 {
-    // What glibc's resolver reads again when it has changed. The name services were loaded before (no PROT_EXEC here).
-    static const char *const readable[] = {
-        "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf",
-        "/etc/services",    NULL};
-    return enter(private_bytes, readable, ret, err);
+    return enter(private_bytes, net, ret, err);
 }

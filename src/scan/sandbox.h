@@ -35,9 +35,11 @@ const char *st_sandbox_state_word(enum st_sandbox_state s); // "on", "missing in
 // Enter the sandbox. private_bytes: cap of private memory (RLIMIT_DATA). A measure that the kernel lacks is reported,
 // any other failure is an error. Descriptors that are open stay usable.
 int st_sandbox_enter(size_t private_bytes, struct st_sandbox_report *ret, struct st_err *err);
-// The same for a process that speaks to a network: internet sockets, threads (libcurl looks names up in one), and, for
-// reading, the resolver's files in /etc. No other file where there is Landlock; no file for writing, no process, no
+enum st_sandbox_net { ST_SANDBOX_NO_NET, ST_SANDBOX_INTERNET, ST_SANDBOX_LOCAL };
+// The same for a process that speaks to a network: INTERNET sockets and, for reading, the resolver's files in /etc; or
+// LOCAL sockets and no file at all. Threads, since libcurl looks names up in one; no file for writing, no process, no
 // exec.
-int st_sandbox_enter_network(size_t private_bytes, struct st_sandbox_report *ret, struct st_err *err);
+int st_sandbox_enter_network(size_t private_bytes, enum st_sandbox_net net, struct st_sandbox_report *ret,
+                             struct st_err *err);
 
 #endif

@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#define SAMPLE_MS 50 // between two samples of one phase
+
 uint64_t st_scan_now_ms(void)
 {
     struct timespec t;
@@ -58,6 +60,11 @@ static uint64_t pss_of(pid_t pid)
 
 void st_scan_sample(struct st_scan *s, const char *phase, size_t layer, const pid_t *pids, size_t n)
 {
+    uint64_t now = st_scan_now_ms(); // the kernel walks page tables for an answer: not for every small layer
+    if (s->sampled_phase == phase && now - s->sampled_ms < SAMPLE_MS)
+        return;
+    s->sampled_phase = phase;
+    s->sampled_ms = now;
     uint64_t sum = pss_of(0);
     for (size_t i = 0; i < n; i++)
         sum += pss_of(pids[i]);
@@ -260,8 +267,9 @@ static int serve_ask(struct st_scan *s, struct st_analyzer *a, struct st_proto_m
     uint64_t size = 0;
     struct st_remote *remote = s->opt->opened->remote;
     struct st_sv name = st_wire_sv(&m->in);
-    int rc = remote ? remote->document(remote, name, &fd, &size, &why)
-                    : st_blobs_dir_open(s->opt->opened->dirfd, name, &fd, &size, &why);
+    int rc = s->opt->opened->kind == ST_OPENED_REMOTE
+                 ? remote->document(remote, name, &fd, &size, &why)
+                 : st_blobs_dir_open(s->opt->opened->dirfd, name, &fd, &size, &why);
     return give(a, b, rc > 0 ? fd : -1, size, rc < 0 ? &why : NULL, err);
 }
 
@@ -350,15 +358,15 @@ static int index_image(struct st_scan *s, struct st_err *err)
 {
     if (s->opt->opened->kind == ST_OPENED_ROOTFS)
         return st_image_rootfs(&s->arena, &s->image, err);
-    struct st_analyzer a;
+    struct st_analyzer *a = &s->idle; // the first to read a layer, afterwards
     struct st_buf b;
     st_buf_init(&b, &s->mem);
-    if (st_analyzer_start(s->analyzer, (size_t)s->opt->memory + (64u << 20), &a, err))
+    if (st_analyzer_start(s->analyzer, (size_t)s->opt->memory + (64u << 20), a, err))
         return -1;
     s->profile.analyzers++;
     ST_AUTO_CLOSE int out = s->opt->spill_dir ? st_fd_temp(s->opt->spill_dir, NULL) : -1;
     ST_AUTO_CLOSE int spill = s->opt->spill_dir ? st_fd_temp(s->opt->spill_dir, NULL) : -1;
-    int rc = out >= 0 ? send_index(s, &a, &b, out, spill, err)
+    int rc = out >= 0 ? send_index(s, a, &b, out, spill, err)
                       : st_err_set(err, ST_E_SPILL, "no directory for temporary files is writable; set TMPDIR");
     const struct st_scan_observer *ob = s->opt->opened->kind == ST_OPENED_STREAM ? s->opt->observer : NULL;
     if (ob && ob->begin)
@@ -366,14 +374,21 @@ static int index_image(struct st_scan *s, struct st_err *err)
     if (ob && ob->layer_begin) // the archive as a whole
         ob->layer_begin(ob->ctx, 0, ST_SV(""), s->opt->opened->size);
     if (rc == 0)
-        rc = converse(s, &a, &b, err);
+        rc = converse(s, a, &b, err);
+    struct st_remote *from = s->opt->opened->remote;
+    struct st_err why = {0};
+    if (s->opt->opened->ticket &&
+        from->failed(from, s->opt->opened->ticket, &why)) { // an archive that a daemon cut off
+        rc = -1;
+        if (err)
+            *err = why;
+    }
     if (ob && ob->end)
         ob->end(ob->ctx);
     if (rc == 0) {
-        st_scan_sample(s, "index", SIZE_MAX, &a.pid, 1);
+        st_scan_sample(s, "index", SIZE_MAX, &a->pid, 1);
         rc = read_image(s, out, err);
     }
-    st_analyzer_stop(&a, NULL);
     st_buf_release(&b);
     return rc;
 }
@@ -435,6 +450,9 @@ static int sort_layers(struct st_scan *s, size_t *todo, size_t *ret_n, struct st
             if (take_passed(s, i, err))
                 return -1;
         } else if (have_already(s, i)) {
+            const struct st_subject_layer *l = &s->image.subject.layers[i];
+            if (ob && ob->layer_begin)
+                ob->layer_begin(ob->ctx, i, l->digest.len ? l->digest : l->diff_id, l->size);
             if (ob && ob->layer_done)
                 ob->layer_done(ob->ctx, i, true);
         } else {
@@ -479,6 +497,7 @@ static int read_layers(struct st_scan *s, struct st_err *err)
     if (sort_layers(s, todo, &n, err))
         return -1;
     int rc = st_pool_run(s, todo, n, err);
+    st_analyzer_stop(&s->idle, NULL); // nothing to read
     if (ob && ob->end && !stream)
         ob->end(ob->ctx);
     if (rc)
@@ -519,6 +538,7 @@ static int begin(const struct st_scan_request *opt, struct st_scan **ret, struct
     if (!s)
         return st_err_nomem(err);
     s->opt = opt;
+    s->idle = ST_ANALYZER_NONE;
     s->cache.dirfd = s->job.dirfd = -1;
     s->spill_fd = opt->spill_dir ? st_fd_temp(opt->spill_dir, NULL) : -1;
     st_mem_init(&s->mem, (size_t)(opt->memory - st_scan_base(s)), s->spill_fd);
@@ -561,6 +581,7 @@ void st_scan_free(struct st_scan *s)
 {
     if (!s)
         return;
+    st_analyzer_stop(&s->idle, NULL);
     st_merge_free(s->merge);
     for (size_t i = 0; i < s->n_layers && s->fragments; i++)
         if (s->fragments[i] >= 0)

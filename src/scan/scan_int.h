@@ -32,6 +32,9 @@ struct st_scan {
     struct st_scan_profile profile;
     size_t failed;
     char analyzer[PATH_MAX];
+    struct st_analyzer idle;   // read the index and waits for a layer; taken by the pool
+    const char *sampled_phase; // of st_scan_sample
+    uint64_t sampled_ms;
     struct st_fragstore cache, job;
     char job_sub[96]; // below the state directory
     char state_dir[PATH_MAX];

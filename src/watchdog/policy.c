@@ -7,7 +7,7 @@ const struct st_wd_policy st_wd_policy_default = {
     .warn_s = 2,
     .act_s = 5,
     .act_blind_s = 9,
-    .act_stuck_s = 9,
+    .act_stuck_s = 8,
     .act_swap_s = 8,
     .file_warn_s = 10,
     .grace_s = 5,
@@ -26,9 +26,11 @@ const struct st_wd_policy st_wd_policy_default = {
     .starved_stall = 0.15,
     .loading = 0.25,
     .stuck_tasks = 0.65,
-    .stuck_steal = 400,
+    .stuck_steal = 1500,
     .stuck_dirty = 0.5,
-    .blind_system = 4,
+    .collapse_share = 0.1,
+    .collapse_before = 0.25,
+    .collapse_eases = 0.25,
     .swap_stall = 0.6,
     .swap_in_share = 0.02,
     .leak_window_s = 60,
@@ -40,7 +42,8 @@ const struct st_wd_policy st_wd_policy_default = {
 #define STEP_MAX_S 2.5    // a longer gap between samples counts as this
 #define OPEN_AT_S 1.0     // evidence at which a must-end state is named
 #define BUCKET_OVER_S 3.0 // the bucket holds so much more than act_s
-#define DRAIN 2.0         // seconds of evidence lost in a second without any
+#define DRAIN 1.0         // seconds of evidence lost in a second without any
+#define SWAP_ROOM 0.05    // of the limit
 #define LEAK_POINTS 16
 #define NEXT_OPEN_MS 250
 #define NEXT_MS 500
@@ -117,9 +120,10 @@ static bool all_wait(const struct st_wd_facts *f, const struct st_wd_policy *p)
     const struct st_wd_numbers *n = &f->n;
     if (n->pinned_share < p->pinned || loading(f, p))
         return false;
-    if (f->psi)
-        return f->stall >= p->waiting && f->stall + n->pinned_share >= p->waiting_sum;
-    return n->cpu_system >= 0 && n->cpu_system >= p->blind_system * n->cpu_user && f->mapped_slope < 0;
+    if (!f->psi)
+        return f->collapsed && f->mapped_slope < 0;
+    double eased = f->collapsed ? p->collapse_eases : 0;
+    return f->stall >= p->waiting - eased && f->stall + n->pinned_share >= p->waiting_sum - eased;
 }
 
 // Shape S. At least one task stands in reclaim all the time, and reclaim frees next to nothing. Pages that wait for
@@ -136,8 +140,14 @@ static bool swap_thrash(const struct st_wd_facts *f, const struct st_wd_policy *
 {
     const struct st_wd_numbers *n = &f->n;
     double resident = (double)(n->anon + n->shmem);
-    return n->swap_in > 0 && n->swap_out > 0 && n->swap_in * PAGE >= p->swap_in_share * resident &&
+    return n->swap_in > 0 && n->swap_in * PAGE >= p->swap_in_share * resident && n->major_faults >= p->faults &&
            (!f->psi || n->mem_some >= p->swap_stall);
+}
+
+// Where swap has room the kernel has a way out that it may still take.
+static double way_out(const struct st_wd_facts *f)
+{
+    return (double)f->n.swap_room >= SWAP_ROOM * (double)f->n.limit ? 0.5 : 1;
 }
 
 struct st_wd_evidence st_wd_rules(const struct st_wd_facts *f, const struct st_wd_policy *p)
@@ -147,14 +157,14 @@ struct st_wd_evidence st_wd_rules(const struct st_wd_facts *f, const struct st_w
     if (!f->at_limit || f->first)
         return none;
     if (stuck(f, p))
-        return (struct st_wd_evidence){ST_WD_STUCK, p->act_s / p->act_stuck_s};
+        return (struct st_wd_evidence){ST_WD_STUCK, p->act_s / p->act_stuck_s * way_out(f)};
     if (swap_thrash(f, p))
         return (struct st_wd_evidence){ST_WD_SWAP_THRASH, f->psi ? p->act_s / p->act_swap_s : blind / 2};
     if (f->file_faults < p->faults)
         return none;
     if (starved(f, p) || all_wait(f, p))
-        return (struct st_wd_evidence){ST_WD_THRASH, f->psi ? 1 : blind};
-    if (f->n.pinned_share < p->pinned && !loading(f, p) && (!f->psi || f->stall >= p->waiting))
+        return (struct st_wd_evidence){ST_WD_THRASH, (f->psi ? 1 : blind) * way_out(f)};
+    if (f->held_share < p->pinned && !loading(f, p) && (!f->psi || f->stall >= p->waiting))
         return (struct st_wd_evidence){ST_WD_FILE_THRASH, 1};
     return none;
 }
@@ -227,6 +237,13 @@ static void fill(struct memory *m, const struct st_wd_facts *f, const struct st_
         m->file_open = true;
     if (m->file_bucket <= 0)
         m->file_open = false;
+}
+
+// Next to nothing of the CPU time is the program's own, and it was more before.
+static bool collapsed(const struct st_wd_numbers *n, const struct st_wd_policy *p)
+{
+    return n->cpu_user >= 0 && n->cpu_system >= 0 && n->cpu_user <= p->collapse_share * (n->cpu_user + n->cpu_system) &&
+           (n->cpu_user_before < 0 || n->cpu_user <= p->collapse_before * n->cpu_user_before);
 }
 
 // Seconds until pinned reaches the limit, or -1.
@@ -351,6 +368,8 @@ void st_wd_judge_step(struct st_wd_judge *j, const struct st_wd_policy *p, const
     see_cpu(m, &f, sample);
     m->started = true;
     m->last_us = now;
+    f.n.cpu_user_before = m->cpu_seen ? m->cpu_before : -1;
+    f.collapsed = collapsed(&f.n, p);
     if (f.mapped > 0 && !m->open)
         m->mapped_peak = ST_MAX(m->mapped_peak, (uint64_t)f.mapped);
 
@@ -376,7 +395,6 @@ void st_wd_judge_step(struct st_wd_judge *j, const struct st_wd_policy *p, const
     ret->bucket = must_end || m->bucket > 0 ? m->bucket : m->file_bucket;
     ret->suggested_limit = must_end ? suggest(m, &f) : 0;
     ret->n = f.n;
-    ret->n.cpu_user_before = m->cpu_seen ? m->cpu_before : -1;
     ret->n.eta_s = state == ST_WD_LEAK ? leak : state == ST_WD_KERNEL ? eta_of(&f) : -1;
     *ret_next_ms = next_of(m, &f, p, now);
 }

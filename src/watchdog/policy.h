@@ -3,8 +3,8 @@
 //
 // Names of numbers (docs/WATCHDOG.md explains the rules and where each threshold was measured):
 //   limit     the lower of max and high, of the domain's owner
-//   pinned    what reclaim cannot free here: anon + shmem + unevictable + kernel memory that is not reclaimable, less
-//             what swap has room for
+//   pinned    what reclaim cannot free here: anon + shmem + unevictable + kernel memory that is not reclaimable; where
+//             pages do go to swap, less what it has room for
 //   room      limit - pinned: what is left for file pages
 //   stall     memory and io stall of the same cgroup, shares of wall time, kept apart and taken together
 #ifndef ST_WATCHDOG_POLICY_H
@@ -77,7 +77,7 @@ struct st_wd_numbers {
     double scans;                          // pages looked at by reclaim, per second
     double refaults_per_steal;             // 0 to 1
     double turnover_s;                     // seconds in which reclaim goes once through the file cache; -1: it does not
-    double swap_in, swap_out;              // pages per second
+    double swap_in, swap_out;              // pages per second (swap_in before kernel 6.13: refaults of anonymous pages)
     double mem_some, mem_full, io_some;    // shares
     double cpu_user, cpu_system;           // CPUs
     double cpu_user_before;                // CPUs, as long as the domain was below its limit; -1: not seen
@@ -123,7 +123,9 @@ struct st_wd_policy {
     double stuck_tasks;               // tasks standing in reclaim all the time
     double stuck_steal;               // pages freed per second of standing in reclaim
     double stuck_dirty;               // share of the file cache that waits for writeback: not stuck, slow
-    double blind_system;              // system CPU over user CPU, where stalls are not known
+    double collapse_share;            // user CPU under this share of all CPU ...
+    double collapse_before;           // ... and under this share of what it was: the program itself stands
+    double collapse_eases;            // by so much less stall then means that everybody waits
     double swap_stall, swap_in_share; // memory stall; share of resident anonymous memory swapped in per second
     double leak_window_s, leak_r2, leak_share;
 };

@@ -4,7 +4,9 @@
 #include "base/ckd.h"
 
 #define PAGE 4096.0
-#define BLIND_EVENTS 50 // entries into reclaim that cannot all have taken no time
+#define SWAP_MOVES 0.001 // of the limit, in the slope window
+#define SWAP_PAGES 50.0  // per second
+#define BLIND_EVENTS 50  // entries into reclaim that cannot all have taken no time
 // Change of a counter between two samples, or -1 when one lacks it or it went backwards (another cgroup).
 static double delta(const struct st_wd_sample *a, const struct st_wd_sample *b, enum st_wd_field f)
 {
@@ -67,11 +69,18 @@ static uint64_t unfreeable(const struct st_wd_sample *s)
     return s->v[ST_WD_F_anon] + s->v[ST_WD_F_shmem];
 }
 
-static uint64_t pinned_of(const struct st_wd_sample *s)
+// Is swap taking or giving pages back at all? A kernel that reclaims files only (swappiness, hot anonymous pages) makes
+// anonymous memory as good as pinned, however much swap is free.
+static bool swapping(const struct st_wd_sample *a, const struct st_wd_sample *b, const struct st_wd_facts *f)
 {
-    uint64_t swappable = s->v[ST_WD_F_anon] + s->v[ST_WD_F_shmem];
-    swappable = less(swappable, s->v[ST_WD_F_unevictable]);
-    return less(unfreeable(s), ST_MIN(swappable, swap_room(s)));
+    uint64_t x = a->v[ST_WD_F_swap_current], y = b->v[ST_WD_F_swap_current], moved = x > y ? x - y : y - x;
+    return (double)moved >= SWAP_MOVES * (double)f->n.limit || f->n.swap_in >= SWAP_PAGES ||
+           f->n.swap_out >= SWAP_PAGES;
+}
+
+static uint64_t swappable(const struct st_wd_sample *s)
+{
+    return ST_MIN(less(s->v[ST_WD_F_anon] + s->v[ST_WD_F_shmem], s->v[ST_WD_F_unevictable]), swap_room(s));
 }
 
 // file_mapped counts mapped shmem too. Where shmem is not mapped (tmpfs) this is too low by a constant: only its change
@@ -124,16 +133,25 @@ static void take_gauges(const struct st_wd_sample *s, struct st_wd_facts *f)
 {
     struct st_wd_numbers *n = &f->n;
     n->limit = limit_of(s, &n->limit_is_high);
-    n->pinned = pinned_of(s);
-    n->room = n->limit == ST_WD_NONE ? 0 : less(n->limit, n->pinned);
     n->anon = s->v[ST_WD_F_anon];
     n->shmem = s->v[ST_WD_F_shmem];
     n->kernel = less(unfreeable(s), n->anon + n->shmem);
     n->cache = cache_of(s);
     n->dirty = s->v[ST_WD_F_file_dirty] + s->v[ST_WD_F_file_writeback];
     n->swap_room = swap_room(s);
-    n->pinned_share = n->limit == ST_WD_NONE || n->limit == 0 ? 0 : (double)n->pinned / (double)n->limit;
     f->mapped = mapped_of(s);
+}
+
+// `taken`: of what cannot be freed, what swap takes.
+static void take_pinned(const struct st_wd_sample *s, uint64_t taken, struct st_wd_facts *f)
+{
+    struct st_wd_numbers *n = &f->n;
+    uint64_t held = unfreeable(s);
+    bool limited = n->limit != ST_WD_NONE && n->limit != 0;
+    n->pinned = less(held, taken);
+    n->room = limited ? less(n->limit, n->pinned) : 0;
+    n->pinned_share = limited ? (double)n->pinned / (double)n->limit : 0;
+    f->held_share = limited ? (double)held / (double)n->limit : 0;
 }
 
 static void take_rates(const struct st_wd_sample *a, const struct st_wd_sample *b, struct st_wd_facts *f)
@@ -148,6 +166,8 @@ static void take_rates(const struct st_wd_sample *a, const struct st_wd_sample *
     n->steals = rate(a, b, ST_WD_F_pgsteal, dt);
     n->scans = rate(a, b, ST_WD_F_pgscan, dt);
     n->swap_in = rate(a, b, ST_WD_F_pswpin, dt);
+    if (n->swap_in < 0) // kernels before 6.13: every page that comes back from swap has left its shadow there
+        n->swap_in = rate(a, b, ST_WD_F_refault_anon, dt);
     n->swap_out = rate(a, b, ST_WD_F_pswpout, dt);
     n->mem_some = share(a, b, ST_WD_F_mem_some_us, dt);
     n->mem_full = share(a, b, ST_WD_F_mem_full_us, dt);
@@ -202,6 +222,7 @@ void st_wd_facts_take(const struct st_wd_series *s, double window_s, double slop
                                       .cpu_user_before = -1,
                                       .eta_s = -1}};
     take_gauges(now, ret);
+    take_pinned(now, swappable(now), ret);
     if (ret->first)
         return;
     ret->dt_s = seconds_between(st_wd_series_get(s, s->n - 2), now);
@@ -210,17 +231,20 @@ void st_wd_facts_take(const struct st_wd_series *s, double window_s, double slop
 
     struct line pinned = {0}, mapped = {0};
     uint64_t highest = 0;
-    for (uint32_t i = window_start(s, slope_s); i < s->n; i++) {
+    uint32_t slope_from = window_start(s, slope_s);
+    if (!swapping(st_wd_series_get(s, slope_from), now, ret))
+        take_pinned(now, 0, ret);
+    for (uint32_t i = slope_from; i < s->n; i++) {
         const struct st_wd_sample *x = st_wd_series_get(s, i);
         double t = -seconds_between(x, now);
-        line_add(&pinned, t, (double)pinned_of(x));
+        line_add(&pinned, t, (double)unfreeable(x));
         line_add(&mapped, t, mapped_of(x));
         if (i >= from)
-            highest = ST_MAX(highest, pinned_of(x));
+            highest = ST_MAX(highest, unfreeable(x));
     }
     ret->n.pinned_slope = line_slope(&pinned);
     ret->mapped_slope = line_slope(&mapped);
-    ret->pinned_fall = (double)less(highest, ret->n.pinned);
+    ret->pinned_fall = (double)less(highest, unfreeable(now));
 
     const struct st_wd_numbers *n = &ret->n;
     bool full = n->limit != ST_WD_NONE && now->v[ST_WD_F_current] >= n->limit - n->limit / 32;

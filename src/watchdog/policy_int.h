@@ -23,11 +23,13 @@ struct st_wd_facts {
     // times busy CPUs, since PSI averages over them. -1 without PSI.
     double stuck_tasks;
     double steal_per_stuck; // pages freed in a second that one task spends in reclaim
+    double held_share;      // of the limit: what cannot be freed without swap
     double mapped;          // bytes of files that are mapped (code, libraries): estimate, may be negative
     double mapped_slope;    // bytes/s
     double file_faults;     // major faults/s that are not swapped pages coming back (at least so many)
     double room_turnover_s; // seconds in which file_faults read the file cache anew; -1: never
     double pinned_fall;     // bytes by which pinned is under its highest of the window
+    bool collapsed;         // user CPU is gone (set by the judge, which knows what was before)
     bool oom, oom_kill;     // the kernel declared OOM, or killed, in the window
 };
 

@@ -6,7 +6,7 @@ usage: go.py RUN_GOLDEN_CATALOG [FILE|DIRECTORY]...
 Without files it builds its own (Go must be installed; one module from the module proxy): plain, stripped, trimmed, position
 independent, for other systems and machines, with replacements. TAP on standard output.
 """
-import json, os, re, subprocess, sys, tempfile
+import json, os, re, shutil, subprocess, sys, tempfile
 
 import tap
 
@@ -135,6 +135,8 @@ def build(d):
         with open(f'{d}/{name}', 'w') as f:
             f.write(text)
     env = dict(os.environ, GOFLAGS='-mod=mod', GOTOOLCHAIN='local', CGO_ENABLED='0')
+    if not shutil.which('go'):
+        tap.skip_all('no Go')
     if subprocess.run(['go', 'mod', 'tidy'], cwd=d, env=env, capture_output=True).returncode:
         tap.skip_all('no Go, or no module proxy')
     made = []

@@ -388,11 +388,11 @@ static void test_pick(void)
         bool b;
     } t = {0};
     static const struct st_pick rows[] = {
-        {"a", ST_PICK_TEXT, offsetof(struct target, a)},
-        {"x|y|example.com/z", ST_PICK_TEXT, offsetof(struct target, deep)},
-        {"x|list", ST_PICK_RAW, offsetof(struct target, raw)},
-        {"x|n", ST_PICK_U64, offsetof(struct target, n)},
-        {"b", ST_PICK_BOOL, offsetof(struct target, b)},
+        {"a", offsetof(struct target, a), ST_PICK_TEXT},
+        {"x|y|example.com/z", offsetof(struct target, deep), ST_PICK_TEXT},
+        {"x|list", offsetof(struct target, raw), ST_PICK_RAW},
+        {"x|n", offsetof(struct target, n), ST_PICK_U64},
+        {"b", offsetof(struct target, b), ST_PICK_BOOL},
     };
     TAP_OK(st_pick(ST_SV("{\"a\":\"\\u0041\",\"q\":{\"a\":\"no\"},\"x\":{\"y\":{\"example.com/"
                          "z\":\"d\",\"a\":1},\"list\":[1, {\"a\":2}],\"n\":7},"

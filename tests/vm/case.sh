@@ -4,7 +4,7 @@
 #     case.sh NAME [KEY=VALUE]... -- STEP...
 #
 # limit=MIB  high=MIB  owner=container|pod|both  group=0|1  kind=end|leave  dur=S (end: at the limit; leave: at most)
-# tool=none|stella|stella-dry  peers=0|1
+# tool=none|stella|stella-dry
 #
 # Steps: ROLE=WORKLOAD [KEY=VALUE]... [-- COMMAND]   start it in the container, in the background
 #        ready                      until all have warmed up
@@ -17,7 +17,7 @@
 # cgroup owns the limit, and what the tools wrote; sends it off at once.
 name=$1
 shift
-limit=512 high='' owner=container group=0 kind=leave dur=60 tool=none peers=0
+limit=512 high='' owner=container group=0 kind=leave dur=60 tool=none
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
 	eval "${1%%=*}=\${1#*=}"
 	shift
@@ -35,7 +35,7 @@ say() { echo "$(up) $*" >>"$out/log"; }
 
 if [ -e /run/systemd/system ]; then
 	owner=container
-	systemctl set-property --runtime lab.slice ManagedOOMMemoryPressure=kill "ManagedOOMMemoryPressureLimit=${sdlimit:-50%}"
+	systemctl set-property --runtime lab.slice ManagedOOMMemoryPressure=kill # the rest as Debian has it
 	systemd-run -q --unit="job-$name" --slice=lab.slice -p Delegate=yes -p MemoryMax="${limit}M" sleep 100000
 	pod=/sys/fs/cgroup/lab.slice
 	box=$pod/job-$name.service
@@ -60,6 +60,7 @@ sync
 echo 3 >/proc/sys/vm/drop_caches
 dmesg -c >/dev/null
 
+[ -e /run/peers/log ] && : >/run/peers/log
 count=0
 for step; do
 	case $step in [a-z]*=*)
@@ -97,12 +98,6 @@ case $tool in stella*)
 	stat_tool start
 	;;
 esac
-if [ "$peers" = 1 ]; then
-	sh /payload/peers.sh "$box" "$out" &
-	helpers="$helpers $!"
-	sleep 3
-fi
-
 # start INDEX ROLE WORDS: in the container; its end is logged from outside
 watched=
 start() {
@@ -186,12 +181,12 @@ while :; do
 done
 say "stop $reason"
 stat_tool end
+[ -e /run/peers/log ] && cp /run/peers/log "$out/peers.log" && cp /run/peers/out "$out/peers.out"
 say "load $(cut -d' ' -f1-3 /proc/loadavg)"
 say "events $(tr '\n' ' ' <"$top/memory.events")"
 [ -n "$tool_pid" ] && kill $tool_pid 2>/dev/null
 for p in $helpers; do kill "$p" 2>/dev/null; done
 echo 1 >"$box/cgroup.kill"
-cat $lab/helper.* 2>/dev/null | while read -r p; do kill "$p" 2>/dev/null; done
 sleep 0.5
 dmesg | grep -E 'oom-kill:|Killed process' | cut -c1-240 | while read -r line; do echo "dmesg $line" >>"$out/log"; done
 [ -e /run/systemd/system ] && {

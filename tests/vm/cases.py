@@ -58,18 +58,21 @@ def build_programs(out):
                         "-o", os.path.join(out, name), os.path.join(HERE, name + ".c")], check=True)
 
 
-def script(case, cell, tool, peers):
+PEERS = "sh peers.sh /sys/fs/cgroup/lab/pod/box"
+
+
+def script(case, cell, tool):
     """The line of shell that runs a case in the guest."""
-    words = ["sh", "case.sh", case["name"], "kind=" + case["kind"], "tool=" + tool, f"peers={int(peers)}",
+    words = ["sh", "case.sh", case["name"], "kind=" + case["kind"], "tool=" + tool,
              "owner=" + cell["guest"].get("owner", "container")]
     words += [f"{k}={v}" for k, v in case["opts"].items() if k != "watch"] + ["--"] + case["steps"]
     return " ".join(shlex.quote(w) for w in words)
 
 
-def boot(guest, scripts, programs, watchdog, out, seconds, root):
+def boot(guest, scripts, programs, watchdog, out, seconds, root, systemd=False):
     """Run the lines in one guest. (exit status of vm, what it said); the runs' directories are then under out."""
     argv = [os.path.join(HERE, "vm"), "run", "--disk", "4096", "--out", out, "--timeout", str(int(seconds))]
-    argv += ["--root"] if root else []
+    argv += ["--root"] * root + ["--systemd"] * systemd
     for key, option in (("kernel", "--kernel"), ("mglru", "--mglru"), ("disk", "--throttle"), ("swap", "--swap"), ("psi", "--psi"),
                         ("cpus", "--cpus"), ("mem", "--mem")):
         if key in guest:

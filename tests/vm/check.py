@@ -49,8 +49,8 @@ def main():
     print(f"1..{len(chosen)}", flush=True)
     with tempfile.TemporaryDirectory(prefix="stella-vm.") as t:
         cases.build_programs(t + "/bin")
-        status, said = cases.boot(GUEST, [cases.script(c, cell, "stella", False) for c in chosen], t + "/bin", watchdog, t + "/out",
-                                  540, root=False)
+        status, said = cases.boot(GUEST, [cases.script(c, cell, "stella") for c in chosen], t + "/bin", watchdog, t + "/out",
+                                  540, False)
         for n, case in enumerate(chosen, 1):
             d = os.path.join(t, "out", case["name"])
             try:

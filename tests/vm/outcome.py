@@ -1,14 +1,15 @@
 """What one run of a case came to, from its log and its recorded trace: rows of results.tsv.
 
 Onset of a hang: from then on until the end of the run, the progress of the process that the case watches stays under a
-tenth of its rate before the limit (two-second windows)."""
+tenth of its usual rate (two-second windows): of an agent's before the hog began, of a hog's before it met the limit. Under
+emulation the two share a CPU, so that an agent is slower from the moment at which a hog starts."""
 
 import json
 import os
 import re
 
 COLUMNS = ["date", "cell", "case", "kind", "tool", "build", "verdict", "ended_by", "limit_s", "onset_s", "from_onset_s",
-           "from_limit_s", "slowest", "died", "innocent", "finished", "state", "private_kib", "switches_per_s", "host_load", "run"]
+           "from_limit_s", "kernel_s", "slowest", "died", "innocent", "finished", "state", "private_kib", "switches_per_s", "host_load", "run"]
 INNOCENT = ("agent", "peer", "job")
 
 
@@ -44,10 +45,10 @@ def rates(t, v, window=2.0):
     return out
 
 
-def onset(trace, counter, ready, limit, end):
-    """(onset or None, share of the former rate left in the last 5 s or None)."""
+def onset(trace, counter, usual_from, usual_to, limit, end, ended):
+    """(onset or None, share of the usual rate left in the last 5 s or None)."""
     r = rates(trace["t"], trace[f"p{counter}"])
-    before = sorted(v for t, v in r if ready + 2 <= t <= limit) or sorted(v for t, v in r if t <= limit and v > 0)
+    before = sorted(v for t, v in r if usual_from + 2 <= t <= usual_to) or sorted(v for t, v in r if t <= limit and v > 0)
     after = [(t, v) for t, v in r if limit <= t <= end]
     if not before or not after:
         return None, None
@@ -60,6 +61,8 @@ def onset(trace, counter, ready, limit, end):
         if v >= 0.1 * usual:
             break
         begin = t - 2.0  # the window began there
+    if begin is not None and not ended and end - begin < 10:
+        begin = None  # a dip that nobody can call a hang yet
     return (None if begin is None else max(begin, limit)), (sum(last) / len(last) / usual if last else None)
 
 
@@ -84,9 +87,9 @@ class Run:
             elif word == "tool":
                 self.tool[w[0]] = dict(x.split("=", 1) for x in w[1:]) | {"t": t}
             elif word == "dmesg":
-                m = re.search(r"Killed process (\d+) \((.*?)\)", rest)
+                m = re.search(r"\[ *([\d.]+)\].*Killed process (\d+) \((.*?)\)", rest)
                 if m:
-                    self.killed.append((int(m.group(1)), m.group(2)))
+                    self.killed.append((float(m.group(1)), int(m.group(2)), m.group(3)))
             elif t is not None:
                 self.at.setdefault(word, t)
                 if word == "stop":
@@ -105,6 +108,20 @@ class Run:
         except FileNotFoundError:
             pass
         return records
+
+
+    def actions(self):
+        """(time, record) of what stella did or, dry, would have done: the time of its newest sample."""
+        return [(r["samples"]["rows"][-1][r["samples"]["columns"].index("t_us")] / 1e6, r)
+                for r in self.evidence() if r.get("kind") == "action"]
+
+    def oomd_killed(self):
+        """systemd-oomd's own word for it (its clock is the guest's monotonic one)."""
+        try:
+            with open(os.path.join(self.dir, "oomd.log")) as f:
+                return re.search(r"Killed /lab", f.read()) is not None
+        except FileNotFoundError:
+            return False
 
 
 def fmt(v, digits=1):
@@ -126,8 +143,10 @@ def base_row(run, case):
     end = first_death if first_death is not None else stop
     begin, left = None, None
     if limit is not None and case["kind"] == "end":
-        ready = run.at.get("ready", run.at.get("started", limit))
-        begin, left = onset(run.trace, int(case["opts"].get("watch", 0)), ready, limit, end)
+        watch, hog = int(case["opts"].get("watch", 0)), min(run.at[f"start{i}"] for i in hogs)
+        # the usual rate: of the agent while it is alone, of the hog until it meets the limit
+        usual = (hog, limit) if watch in hogs else (run.at.get("ready", hog - 5), hog)
+        begin, left = onset(run.trace, watch, *usual, limit, end, first_death is not None)
     finished = "-"
     if jobs:
         bad = [i for i in jobs if i not in run.ends or run.ends[i][0] > stop or run.ends[i][1] != 0]
@@ -144,31 +163,37 @@ def rows(directory, case, cell, build, host_load, date):
     b = base_row(run, case)
     tool = run.head.get("tool", "none")
     kind = case["kind"] + (":" + case["shape"] if case["shape"] else "")
-    kernel = bool(run.killed)
-    records = run.evidence()
-    actions = [r for r in records if r.get("kind") == "action"]
-    acted = [r for r in actions if not r.get("dry_run")]
+    records, actions = run.evidence(), run.actions()
+    acted = [t for t, r in actions if not r.get("dry_run")]
+    kernel = min((t for t, _, _ in run.killed), default=None)
     limit, start = b["limit"], run.at.get("start0", 0)
     common = {"date": date, "cell": cell, "case": case["name"], "kind": kind, "build": build, "host_load": host_load,
               "run": os.path.basename(directory.rstrip("/")), "limit_s": fmt(limit - start if limit else None),
               "onset_s": fmt(b["onset"] - limit if b["onset"] is not None and limit else None), "slowest": fmt(b["left"], 3),
-              "finished": b["finished"], "state": "-", "private_kib": "-", "switches_per_s": "-"}
+              "kernel_s": fmt(kernel - limit if kernel is not None and limit else None), "finished": b["finished"], "state": "-", "private_kib": "-", "switches_per_s": "-"}
     ended_by = "nobody"
     if b["first_death"] is not None:
-        ended_by = "kernel" if kernel and not (tool == "stella" and acted) else tool if tool == "stella" else "?"
+        ours = bool(acted) and (kernel is None or acted[0] <= kernel) if tool == "stella" else tool == "systemd-oomd" and run.oomd_killed()
+        ended_by = tool if ours else "kernel" if kernel is not None else "?"
     end = b["hog_end"] if b["hog_end"] is not None else b["first_death"]
     row = common | {"tool": tool, "ended_by": ended_by, "died": ",".join(b["died"]) or "-", "innocent": b["innocent"],
                     "from_limit_s": fmt(end - limit if end and limit else None),
                     "from_onset_s": fmt(end - b["onset"] if end and b["onset"] is not None else None)}
     if case["kind"] == "leave":
-        row["verdict"] = "false-kill" if ended_by == "stella" else "ok" if b["finished"] in ("yes", "-") and not b["died"] else "died"
+        row["verdict"] = "ok"
+        if ended_by == tool:
+            row["verdict"] = "false-kill"
+        elif b["died"] or re.search(r"[1-9]", b["finished"]):
+            row["verdict"] = "died"
+        elif "late" in b["finished"]:
+            row["verdict"] = "late"  # not done when the lab's time was over
         if limit is None:
             row["verdict"] += ",no-limit"
     elif limit is None:
         row["verdict"] = "no-limit"
     elif ended_by == "kernel":
         row["verdict"] = "kernel"
-    elif ended_by == "stella":
+    elif ended_by == tool:
         row["verdict"] = "ended" if not b["innocent"] else "ended,innocent"
     elif b["onset"] is not None:
         row["verdict"] = "hangs"
@@ -179,11 +204,11 @@ def rows(directory, case, cell, build, host_load, date):
         row["private_kib"] = e.get("private_kib", "-")
         if s and e["t"] > s["t"]:
             row["switches_per_s"] = fmt((int(e["switches"]) - int(s["switches"])) / (e["t"] - s["t"]))
-    judged = (actions or records)[:1] if case["kind"] == "end" else records[-1:]
+    judged = ([r for _, r in actions] or records)[:1] if case["kind"] == "end" else records[-1:]
     if judged:
         row["state"] = judged[0].get("verdict", {}).get("state", "-")
     if tool == "stella-dry" and actions:
-        t = actions[0]["samples"]["rows"][-1][actions[0]["samples"]["columns"].index("t_us")] / 1e6
+        t = actions[0][0]
         row["ended_by"], row["verdict"] = "stella-dry", "false-kill" if case["kind"] == "leave" else "would-end"
         row["from_limit_s"] = fmt(t - limit if limit else None)
         row["from_onset_s"] = fmt(t - b["onset"] if b["onset"] is not None else None)
@@ -194,8 +219,7 @@ def rows(directory, case, cell, build, host_load, date):
         for t, word, rest in read_log(peers):
             if t is not None:
                 said.setdefault(word, t)
-        tools = ["shell", "earlyoom", "nohang"]
-        for p in tools:
+        for p in ("shell", "earlyoom", "nohang"):
             t = said.get(p)
             # a peer that speaks after the kernel or stella has acted did not end anything
             if t is not None and (t > b["stop"] or (b["first_death"] is not None and t > b["first_death"])):

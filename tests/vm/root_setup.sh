@@ -31,13 +31,13 @@ i=0
 while [ $i -lt 8 ]; do
 	awk -v f=$i 'BEGIN {
 		print "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <math.h>\n#include <unistd.h>";
-		for (k = 0; k < 60; k++)
+		for (k = 0; k < 20; k++)
 			printf "int f%d_%d(int a, char *b, double *c) { for (int i = 0; i < a; i++) { c[i] = sin(c[i]) * %d; if (b[i] == %d) a += snprintf(b, 9, \"%%d\", i * a); else c[0] += c[i] / (i + 1); } return a + (int)strlen(b); }\n", f, k, k, k % 128;
 	}' >f$i.c
 	i=$((i + 1))
 done
 # shellcheck disable=SC2016 # make's
-printf 'OBJS := $(patsubst %%.c,%%.o,$(wildcard *.c))\nlib.a: $(OBJS)\n\tar rcs $@ $^\n%%.o: %%.c\n\tgcc -O2 -g -c -o $@ $<\n' >Makefile
+printf 'OBJS := $(patsubst %%.c,%%.o,$(wildcard *.c))\nlib.a: $(OBJS)\n\tar rcs $@ $^\n%%.o: %%.c\n\tgcc -g -c -o $@ $<\n' >Makefile
 cd /srv/link
 i=0
 while [ $i -lt 12 ]; do

@@ -374,10 +374,6 @@ def test_idle():
         skip("idle: no system call", "no strace")
     with open(f"/proc/{w.pid}/smaps_rollup") as f:
         private = sum(int(x.split()[1]) for x in f if x.startswith("Private_"))
-    if attached:
-        ok(before == after, f"idle: no system call in {seconds} s", after)
-    else:
-        skip("idle: no system call", "strace may not attach here")
     if b"musl" in open(WATCHDOG, "rb").read() and "build-asan" not in WATCHDOG:
         ok(private <= 1024, f"private memory: {private} KiB of at most 1024")
     w.terminate()
