@@ -459,8 +459,8 @@ void st_json_fixed(struct st_json_out *w, double value, unsigned decimals)
     uint64_t n = (uint64_t)((value < 0 ? -value : value) * (double)scale + 0.5);
     int len = snprintf(text, sizeof text, "%s%llu", value < 0 && n ? "-" : "", (unsigned long long)(n / scale));
     if (n % scale) {
-        len += snprintf(text + len, sizeof text - (size_t)len, ".%0*llu", (int)decimals,
-                        (unsigned long long)(n % scale));
+        len +=
+            snprintf(text + len, sizeof text - (size_t)len, ".%0*llu", (int)decimals, (unsigned long long)(n % scale));
         while (text[len - 1] == '0')
             len--;
     }

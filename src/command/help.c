@@ -137,8 +137,9 @@ void st_help_top(struct st_out *o, const struct st_program *p)
         examples(o, *v, v == p->verbs ? 2 : 1);
     terms(o, "Exit codes", p->exit_codes);
     char last[200];
-    snprintf(last, sizeof last, "'%s help COMMAND' shows the options of a command; %s --version what this build is made of.",
-             p->name, p->name);
+    snprintf(last, sizeof last,
+             "'%s help COMMAND' shows the options of a command; %s --version what this build is made of.", p->name,
+             p->name);
     st_out_putc(o, '\n');
     paragraphs(o, last);
 }

@@ -14,7 +14,7 @@ struct st_call {
     const struct st_program *program;
     const void *options; // the verb's options struct, filled
     const struct st_parsed *parsed;
-    struct st_out *out; // standard output; flushed and checked by the caller
+    struct st_out *out;   // standard output; flushed and checked by the caller
     char *const *command; // what stood behind "--", for a verb with takes_command; NULL-terminated
     int n_command;
 };

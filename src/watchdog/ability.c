@@ -60,8 +60,8 @@ int st_wd_ability_find(struct st_sv word, enum st_wd_ability *ret, struct st_err
     return st_err_set(err, ST_E_USAGE, "unknown ability '" ST_SV_FMT "' (one of %s)", ST_SV_ARG(word), all);
 }
 
-__attribute__((format(printf, 3, 4))) static void lost(struct st_wd_abilities *a, enum st_wd_ability i,
-                                                       const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static void lost(struct st_wd_abilities *a, enum st_wd_ability i, const char *fmt,
+                                                       ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -154,22 +154,31 @@ static void probe_processes(struct st_wd_abilities *a, int dir)
         lost(a, ST_WD_CAN_ENVIRON, "neither the same user nor CAP_SYS_PTRACE");
 }
 
+// There is no cgroup yet to try it on: only what the mount and the kernel forbid can be told.
+static void probe_mount(struct st_wd_abilities *a, int dir)
+{
+    a->has[ST_WD_CAN_EVENTS] = a->has[ST_WD_CAN_TRIGGER] = true;
+    found(a, ST_WD_CAN_PSI, access("/proc/pressure/memory", R_OK) == 0, "/proc/pressure");
+    found(a, ST_WD_CAN_KILL, faccessat(dir, ".", W_OK, AT_EACCESS) == 0, "the mount");
+    found(a, ST_WD_CAN_LIMIT, faccessat(dir, ".", W_OK, AT_EACCESS) == 0, "the mount");
+}
+
 void st_wd_abilities_probe(struct st_wd_abilities *a, int dir)
 {
-    probe_events(a, dir);
-    probe_pressure(a, dir);
+    if (faccessat(dir, "memory.events", F_OK, 0) && errno == ENOENT) {
+        probe_mount(a, dir);
+    } else {
+        probe_events(a, dir);
+        probe_pressure(a, dir);
+        found(a, ST_WD_CAN_KILL, faccessat(dir, "cgroup.kill", W_OK, AT_EACCESS) == 0, "cgroup.kill");
+        found(a, ST_WD_CAN_LIMIT, faccessat(dir, "memory.max", W_OK, AT_EACCESS) == 0, "memory.max");
+    }
     ST_AUTO_CLOSE int watches = inotify_init1(IN_CLOEXEC);
     char self[32];
     snprintf(self, sizeof self, "/proc/self/fd/%d", dir);
     found(a, ST_WD_CAN_INOTIFY, watches >= 0 && inotify_add_watch(watches, self, IN_CREATE | IN_ONLYDIR) >= 0,
           "inotify");
     probe_processes(a, dir);
-    // The root of a hierarchy has neither file: that is no lack of permission.
-    bool root = faccessat(dir, "cgroup.type", F_OK, 0) != 0 && errno == ENOENT;
-    found(a, ST_WD_CAN_KILL, faccessat(dir, root ? "cgroup.procs" : "cgroup.kill", W_OK, AT_EACCESS) == 0,
-          "cgroup.kill");
-    found(a, ST_WD_CAN_LIMIT, faccessat(dir, root ? "cgroup.procs" : "memory.max", W_OK, AT_EACCESS) == 0,
-          "memory.max");
 }
 
 void st_wd_abilities_protect_self(struct st_wd_abilities *a)

@@ -10,9 +10,10 @@
 #include <fcntl.h>
 #include <stdio.h>
 
-#define SCAN_MS 400   // for the list of processes
-#define CI_MS 200     // for the CI step's environment and log line
-#define EFFECT_MS 1000 // after which a rung without effect has failed
+#define SCAN_MS 400    // for the list of processes
+#define CI_MS 200      // for the CI step's environment and log line
+#define EFFECT_MS 2000 // after which a rung without effect has failed: a process under emulation takes a second to end
+#define PAUSE_MS 1000  // before the next rung, when one has freed nothing
 #define SETTLE_MS 2500 // for the judge to see what a rung that freed memory has done
 #define STEP_MS 50
 #define FRESH_MS 100    // memory of a process that is gone comes back a moment later
@@ -56,6 +57,11 @@ void st_wd_incident_look(struct st_wd_incident *i, struct st_wd_act_env *env, co
     st_wd_ci_step(pids, pids[0] == pids[1] ? 1 : 2, ST_SV_NULL, ms, &i->github);
 }
 
+const struct st_wd_target *st_wd_incident_target(const struct st_wd_incident *i, const struct st_wd_judged *j)
+{
+    return &j->targets[i->has_culprit && i->culprit.target < j->n_targets ? i->culprit.target : 0];
+}
+
 // The memory is not held by what is watched: killing would cost somebody his work and free nothing.
 static bool held_elsewhere(const struct st_wd_incident *i, const struct st_wd_judged *j)
 {
@@ -67,9 +73,12 @@ static bool held_elsewhere(const struct st_wd_incident *i, const struct st_wd_ju
 static void report(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j,
                    enum st_wd_outcome outcome, bool effect)
 {
+    const struct st_wd_target *t = st_wd_incident_target(i, j);
     struct st_wd_record r = {
         .id = i->id,
         .wall_ms = st_clock_wall_ms(),
+        .path = t->path,
+        .ino = t->ino,
         .is_action = true,
         .dry_run = env->ladder->dry_run,
         .verdict = j->verdict,
@@ -93,8 +102,8 @@ static void latency(struct st_wd_incident *i, struct st_wd_act_env *env, uint64_
 }
 
 // ---- rungs --------------------------------------------------------------------------------------
-// Each does its thing and says in i->detail what it did (or, in a dry run, would do). WAITING: the effect is waited for.
-// FAILED: there was nothing to do, or it could not be done.
+// Each does its thing and says in i->detail what it did (or, in a dry run, would do). WAITING: the effect is waited
+// for. FAILED: there was nothing to do, or it could not be done.
 
 // The out-of-memory line into the step's log, before its processes end.
 static void tell_step(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_process *p)
@@ -103,10 +112,11 @@ static void tell_step(struct st_wd_incident *i, struct st_wd_act_env *env, const
     pid_t pids[2] = {st_wd_tree_top(env->processes, p)->pid, p->pid};
     st_quantity_human(st_wd_process_bytes(p), held);
     st_quantity_human(i->before.limit, limit);
-    snprintf(message, sizeof message,
-             "This job ran into its memory limit of %s and hung. stella-watchdog ended %s (pid %d), which held %s. Give "
-             "the job more memory, or let it use less.",
-             limit, p->comm, (int)p->pid, held);
+    snprintf(
+        message, sizeof message,
+        "This job ran into its memory limit of %s and hung. stella-watchdog ended %s (pid %d), which held %s. Give "
+        "the job more memory, or let it use less.",
+        limit, p->comm, (int)p->pid, held);
     enum st_wd_line line = st_wd_ci_step(pids, pids[0] == pids[1] ? 1 : 2, st_sv_of(message), CI_MS, &i->github);
     static const char *const words[] = {"", "; the step's log says so", "; the step's log could not be written",
                                         "; the step's environment could not be read in time"};
@@ -128,8 +138,8 @@ static enum st_wd_did culprit(struct st_wd_incident *i, struct st_wd_act_env *en
     }
     st_quantity_human(st_wd_process_bytes(p), held);
     if (st_wd_process_bytes(p) < j->verdict->n.pinned / CULPRIT_SHARE) {
-        snprintf(i->detail, sizeof i->detail, "no single process is to blame: the largest, %d (%s), holds %s", (int)p->pid,
-                 p->comm, held);
+        snprintf(i->detail, sizeof i->detail, "no single process is to blame: the largest, %d (%s), holds %s",
+                 (int)p->pid, p->comm, held);
         return ST_WD_DID_NOT;
     }
     if (held_elsewhere(i, j)) {
@@ -147,6 +157,7 @@ static enum st_wd_did culprit(struct st_wd_incident *i, struct st_wd_act_env *en
         snprintf(i->detail, sizeof i->detail, "%s", err.text);
         return err.code == ST_E_NOTFOUND ? ST_WD_DID_AGAIN : ST_WD_DID_NOT;
     }
+    env->metrics->kills++;
     st_wd_reap(pidfd);
     i->pidfd = pidfd;
     return ST_WD_DID;
@@ -157,8 +168,8 @@ static enum st_wd_did tree(struct st_wd_incident *i, struct st_wd_act_env *env, 
     const struct st_wd_process *p = choose(i, env, j);
     unsigned killed = 0, failed = 0;
     if (!p || held_elsewhere(i, j)) {
-        snprintf(i->detail, sizeof i->detail, p ? "the memory is held elsewhere under the same limit"
-                                                : "no process may be killed");
+        snprintf(i->detail, sizeof i->detail,
+                 p ? "the memory is held elsewhere under the same limit" : "no process may be killed");
         return ST_WD_DID_NOT;
     }
     const struct st_wd_process *top = st_wd_tree_top(env->processes, p);
@@ -174,6 +185,7 @@ static enum st_wd_did tree(struct st_wd_incident *i, struct st_wd_act_env *env, 
         failed += pidfd < 0 && !env->ladder->dry_run;
         if (pidfd < 0)
             continue;
+        env->metrics->kills++;
         st_wd_reap(pidfd);
         if (q->pid == p->pid) {
             if (i->pidfd >= 0)
@@ -206,8 +218,10 @@ static enum st_wd_did whole_cgroup(struct st_wd_incident *i, struct st_wd_act_en
         return ST_WD_DID;
     if (p)
         tell_step(i, env, p);
-    if (st_wd_write_at(t->dir, "cgroup.kill", "1", 0) == 0)
+    if (st_wd_write_at(t->dir, "cgroup.kill", "1", 0) == 0) {
+        env->metrics->kills++;
         return ST_WD_DID;
+    }
     snprintf(i->detail, sizeof i->detail, "cgroup.kill of /" ST_SV_FMT ": %s", ST_SV_ARG(t->path), strerror(errno));
     return ST_WD_DID_NOT;
 }
@@ -231,10 +245,9 @@ static enum st_wd_did nothing(struct st_wd_incident *i, struct st_wd_act_env *en
 
 static enum st_wd_did (*const rungs[ST_WD_RUNG_COUNT])(struct st_wd_incident *, struct st_wd_act_env *,
                                                        const struct st_wd_judged *) = {
-    [ST_WD_RUNG_OBSERVE] = nothing,          [ST_WD_RUNG_WARN] = nothing,
-    [ST_WD_RUNG_RELIEVE] = st_wd_act_relieve, [ST_WD_RUNG_CULPRIT] = culprit,
-    [ST_WD_RUNG_TREE] = tree,                [ST_WD_RUNG_KERNEL] = st_wd_act_kernel,
-    [ST_WD_RUNG_CGROUP] = whole_cgroup,      [ST_WD_RUNG_HOOK] = hand_over,
+    [ST_WD_RUNG_OBSERVE] = nothing,     [ST_WD_RUNG_WARN] = nothing,   [ST_WD_RUNG_RELIEVE] = st_wd_act_relieve,
+    [ST_WD_RUNG_CULPRIT] = culprit,     [ST_WD_RUNG_TREE] = tree,      [ST_WD_RUNG_KERNEL] = st_wd_act_kernel,
+    [ST_WD_RUNG_CGROUP] = whole_cgroup, [ST_WD_RUNG_HOOK] = hand_over,
 };
 
 // ---- the ladder ---------------------------------------------------------------------------------
@@ -292,7 +305,8 @@ static bool next_rung(struct st_wd_incident *i, const struct st_wd_ladder *l, ui
     return false;
 }
 
-static uint64_t climb(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j, uint64_t now_ms)
+static uint64_t climb(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j,
+                      uint64_t now_ms)
 {
     while (next_rung(i, env->ladder, now_ms)) {
         i->before = j->verdict->n;
@@ -315,13 +329,13 @@ static uint64_t climb(struct st_wd_incident *i, struct st_wd_act_env *env, const
         if (env->ladder->dry_run || i->rung == ST_WD_RUNG_HOOK) {
             report(i, env, j, env->ladder->dry_run ? ST_WD_OUTCOME_DRY_RUN : ST_WD_OUTCOME_DONE, false);
             i->phase = ST_WD_SPENT;
-            return now_ms + EFFECT_MS;
+            return now_ms + PAUSE_MS;
         }
         i->phase = ST_WD_WAITING;
         return now_ms + STEP_MS;
     }
     i->phase = ST_WD_SPENT;
-    return now_ms + EFFECT_MS;
+    return now_ms + PAUSE_MS;
 }
 
 // Has the rung done what it was for? 1: yes, 0: not yet, -1: no.
@@ -336,8 +350,8 @@ static int effect(struct st_wd_incident *i, struct st_wd_act_env *env, const str
     case ST_WD_RUNG_KERNEL:
         return st_wd_act_kernel_step(i, env, j, now_ms);
     case ST_WD_RUNG_CGROUP: {
-        ssize_t n = st_wd_read_at(j->targets[i->has_culprit ? i->culprit.target : 0].dir, "cgroup.events", buf,
-                                  sizeof buf);
+        ssize_t n =
+            st_wd_read_at(j->targets[i->has_culprit ? i->culprit.target : 0].dir, "cgroup.events", buf, sizeof buf);
         if (n < 0 || (st_wd_key_number(st_sv_mem(buf, (size_t)n), ST_SV("populated"), &populated) && !populated))
             return 1;
         return late ? -1 : 0;
@@ -368,7 +382,7 @@ static uint64_t wait_for_effect(struct st_wd_incident *i, struct st_wd_act_env *
     i->freed = j->verdict->n.pinned + i->before.limit / 10 <= i->before.pinned;
     i->phase = ST_WD_SETTLING;
     // Nothing came back: the next one at once.
-    i->next_ms = now_ms + (did < 0 || i->rung == ST_WD_RUNG_RELIEVE ? 0 : i->freed ? SETTLE_MS : EFFECT_MS);
+    i->next_ms = now_ms + (did < 0 || i->rung == ST_WD_RUNG_RELIEVE ? 0 : i->freed ? SETTLE_MS : PAUSE_MS);
     return ST_MAX(i->next_ms, now_ms + STEP_MS);
 }
 
@@ -399,7 +413,7 @@ uint64_t st_wd_incident_step(struct st_wd_incident *i, struct st_wd_act_env *env
             finish(i);
             return 0;
         }
-        return now_ms + EFFECT_MS;
+        return now_ms + PAUSE_MS;
     }
     if (now_ms < i->next_ms)
         return i->next_ms;

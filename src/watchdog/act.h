@@ -36,7 +36,7 @@ struct st_wd_target {
 };
 
 struct st_wd_act_env { // borrowed by every call
-    int root; // directory of the cgroup2 mount
+    int root;          // directory of the cgroup2 mount
     const struct st_wd_ladder *ladder;
     struct st_wd_processes *processes; // scratch
     struct st_wd_aide *aide;
@@ -59,10 +59,10 @@ struct st_wd_incident {
     enum st_wd_phase phase;
     char id[ST_WD_ID];
     uint64_t began_ms, next_ms, rung_ms;
-    uint64_t effect_ms;          // when the last rung had its effect; 0: not yet. The next sample tells what it brought
-    bool freed;                  // it gave memory back
-    enum st_wd_rung rung;    // the last one tried
-    unsigned tries;          // of the culprit rung
+    uint64_t effect_ms;   // when the last rung had its effect; 0: not yet. The next sample tells what it brought
+    bool freed;           // it gave memory back
+    enum st_wd_rung rung; // the last one tried
+    unsigned tries;       // of the culprit rung
     bool strong, certain;
     struct st_wd_numbers before; // at the last rung
     struct st_wd_process culprit;
@@ -84,7 +84,7 @@ struct st_wd_incident {
         .pidfd = -1         \
     }
 
-struct st_wd_judged { // what the incident is about, now
+struct st_wd_judged {                   // what the incident is about, now
     const struct st_wd_target *targets; // the first is the domain's own
     size_t n_targets;
     struct st_sv owner; // path
@@ -99,6 +99,8 @@ struct st_wd_judged { // what the incident is about, now
 // Look who holds the memory: fills culprit, held_share and, within `ms`, github. For the verdict record too.
 void st_wd_incident_look(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j,
                          unsigned ms);
+// The watched cgroup that holds the culprit.
+const struct st_wd_target *st_wd_incident_target(const struct st_wd_incident *i, const struct st_wd_judged *j);
 void st_wd_incident_open(struct st_wd_incident *i, const struct st_wd_judged *j, uint64_t now_ms);
 // Do what is due. When to call again at the latest (ms since boot), 0: the incident is over.
 uint64_t st_wd_incident_step(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j,

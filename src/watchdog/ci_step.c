@@ -25,12 +25,13 @@ static const struct {
     const char *name;
     size_t offset, cap;
 } variables[] = {
-#define ROW(name, field)                                                                                 \
-    {                                                                                                    \
+#define ROW(name, field)                                                                                  \
+    {                                                                                                     \
         name, offsetof(struct st_wd_github, field), sizeof((struct st_wd_github){.actions = false}).field \
     }
-    ROW("GITHUB_REPOSITORY=", repository), ROW("GITHUB_RUN_ID=", run_id), ROW("GITHUB_RUN_ATTEMPT=", run_attempt),
-    ROW("GITHUB_JOB=", job),               ROW("GITHUB_API_URL=", api_url),
+    ROW("GITHUB_REPOSITORY=", repository),   ROW("GITHUB_RUN_ID=", run_id),
+    ROW("GITHUB_RUN_ATTEMPT=", run_attempt), ROW("GITHUB_JOB=", job),
+    ROW("GITHUB_API_URL=", api_url),
 #undef ROW
 };
 
@@ -129,7 +130,7 @@ static void ask(const pid_t *pids, size_t n, struct st_sv message, int out)
             if (st_wd_write_stdout_of(pids[i], st_sv_mem(line, len)))
                 a.line = ST_WD_LINE_WRITTEN;
     }
-    _exit(st_fd_write(out, &a, sizeof a) != 0);
+    _exit(st_fd_write(out, &a, sizeof a) ? 1 : 0);
 }
 
 enum st_wd_line st_wd_ci_step(const pid_t *pids, size_t n, struct st_sv message, unsigned ms, struct st_wd_github *ret)

@@ -46,7 +46,7 @@ static void interrupt_often(bool on)
 
 static int run(int dir, uint64_t old_limit, uint64_t low_limit, pid_t culprit)
 {
-    char low[24], old[24], path[48], adj[16] = "";
+    char low[24], old[24], path[48];
     limit_text(low_limit, low);
     limit_text(old_limit, old);
     ST_AUTO_CLOSE int events = openat(dir, "memory.events", O_RDONLY | O_CLOEXEC);
@@ -55,7 +55,6 @@ static int run(int dir, uint64_t old_limit, uint64_t low_limit, pid_t culprit)
     if (max < 0 || before == UINT64_MAX)
         return ST_WD_KERNEL_ERROR;
     snprintf(path, sizeof path, "/proc/%d/oom_score_adj", (int)culprit);
-    st_wd_read_at(AT_FDCWD, path, adj, sizeof adj);
     if (st_wd_write_at(AT_FDCWD, path, "1000", 0))
         return ST_WD_KERNEL_ERROR;
     uint64_t until = st_wd_now_ms() + ST_WD_KERNEL_OOM_MS;
@@ -69,8 +68,7 @@ static int run(int dir, uint64_t old_limit, uint64_t low_limit, pid_t culprit)
     bool back = false;
     for (int i = 0; i < 100 && !back; i++)
         back = pwrite(max, old, strlen(old), 0) >= 0;
-    if (now == before) // it lives: as it was
-        st_wd_write_at(AT_FDCWD, path, adj, 0);
+    // The culprit keeps its oom_score_adj: a kill that the kernel has begun must not fall on somebody else.
     nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL); // a second kill would come now
     now = kills(events);
     if (!set || !back)

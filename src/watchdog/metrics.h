@@ -11,6 +11,7 @@ struct st_wd_metrics { // counters since start
     uint64_t actions[ST_WD_RUNG_COUNT][ST_WD_OUTCOME_COUNT];
     double latency_s[ST_WD_RUNG_COUNT]; // from the decision to the effect
     uint64_t latencies[ST_WD_RUNG_COUNT];
+    uint64_t kills; // SIGKILLs and cgroup.kills sent, whatever came of them
     uint64_t wakeups, dropped, hooks_dropped, hooks_killed;
     uint64_t cgroups, armed;
 };

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #define RESCAN_MS 30000
 #define AIDE_RESTART_MS 10000
@@ -43,7 +44,8 @@ static void refused(void *ctx, struct st_sv path)
 {
     struct st_wd_watch *w = ctx;
     st_wd_aide_say(w->opt.aide,
-                   "/" ST_SV_FMT " is left out: this watchdog or process 1 is in it (--allow-self watches it all the same)",
+                   "/" ST_SV_FMT
+                   " is left out: this watchdog or process 1 is in it (--allow-self watches it all the same)",
                    ST_SV_ARG(path));
 }
 
@@ -231,6 +233,7 @@ static void on_signal(struct st_wd_watch *w, uint64_t now_ms)
 
 static void on_listen(struct st_wd_watch *w, uint64_t now_ms)
 {
+    // cppcheck-suppress nullPointer
     for (int fd; (fd = accept4(w->opt.metrics.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0;) {
         size_t i = 0;
         while (i < ST_WD_SCRAPES && w->scrape[i].fd >= 0)
@@ -338,6 +341,22 @@ static void set_timer(struct st_wd_watch *w, uint64_t at_ms)
     timerfd_settime(w->timer, TFD_TIMER_ABSTIME, &t, NULL); // 0 disarms
 }
 
+// What has been done is told, also when the end comes before its effect.
+static void drain(struct st_wd_watch *w)
+{
+    for (int tries = 0; tries < 40; tries++) {
+        bool waiting = false;
+        for (size_t i = 0; i < ST_WD_BENCHES; i++)
+            waiting = waiting || (w->bench[i].used && w->bench[i].incident.phase == ST_WD_WAITING &&
+                                  w->bench[i].incident.rung != ST_WD_RUNG_RELIEVE);
+        if (!waiting)
+            break;
+        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+        on_signal(w, st_wd_now_ms());
+        step(w);
+    }
+}
+
 int st_wd_watch_run(struct st_wd_watch *w, pid_t child, int *ret_status, struct st_err *err)
 {
     struct epoll_event events[EVENTS_AT_ONCE];
@@ -364,6 +383,7 @@ int st_wd_watch_run(struct st_wd_watch *w, pid_t child, int *ret_status, struct 
     }
     if (ret_status)
         *ret_status = w->child_status;
+    drain(w);
     for (size_t i = 0; i < ST_WD_BENCHES; i++)
         if (w->bench[i].used)
             st_wd_incident_close(&w->bench[i].incident, &w->env); // undo what is held

@@ -94,6 +94,8 @@ void st_wd_rest(struct st_wd_watch *w, uint32_t i, bool again)
     subscribe(w, i, 1, again);
     if (events)
         return;
+    if (!(c->flags & ST_WD_C_POLLED))
+        st_wd_aide_say(w->opt.aide, "/%s: its memory.events tells nothing: polled every 2 s", c->path);
     c->flags |= ST_WD_C_POLLED; // a file system that tells nothing
     st_wd_arm(w, i, st_wd_now_ms());
 }
@@ -106,7 +108,7 @@ static struct st_wd_bench *idlest(struct st_wd_watch *w)
     uint64_t now_ms = st_wd_now_ms();
     for (size_t i = 0; i < ST_WD_BENCHES; i++) {
         struct st_wd_bench *b = &w->bench[i];
-        bool busy = b->incident.phase != ST_WD_IDLE || b->verdict.bucket > 0 || b->warned || !b->quiet_ms ||
+        bool busy = b->incident.phase != ST_WD_IDLE || b->verdict.bucket > 0 || b->told || !b->quiet_ms ||
                     now_ms < b->quiet_ms + QUIET_MS;
         if (!b->used || (!b->resting && busy))
             continue;
@@ -211,8 +213,7 @@ void st_wd_arm(struct st_wd_watch *w, uint32_t cell, uint64_t now_ms)
         return; // gone: inotify tells
     }
     b->resting = false;
-    b->warned = false;
-    b->reported = ST_WD_BELOW;
+    b->told = 0;
     b->quiet_ms = 0;
     b->sample_ms = b->incident_ms = now_ms;
     b->verdict = (struct st_wd_verdict){.state = ST_WD_BELOW};

@@ -1,4 +1,5 @@
-// Inside of the loop: what watch.c (events), watch_arm.c (at rest, armed) and watch_judge.c (verdicts, incidents) share.
+// Inside of the loop: what watch.c (events), watch_arm.c (at rest, armed) and watch_judge.c (verdicts, incidents)
+// share.
 #ifndef ST_WATCHDOG_WATCH_INT_H
 #define ST_WATCHDOG_WATCH_INT_H
 
@@ -7,16 +8,16 @@
 struct st_wd_bench { // an armed cgroup
     bool used;       // false: free, and never touched
     uint32_t cell;
-    bool resting;    // its cell is at rest: only the files are kept open (ST_WD_C_NAMED)
-    bool warned;     // this state has been reported
-    enum st_wd_state reported;
-    int dir;              // owns; the watched cgroup, open for reading
-    int owner_dir;        // owns; O_PATH
-    uint64_t sample_ms;   // when the next sample is due
-    uint64_t incident_ms; // when the incident has to be looked at; meaningful while there is one
-    uint64_t owner_ms;    // when the owner was last looked for
-    uint64_t quiet_ms;    // since when the judge has had no evidence
-    uint64_t sampled_ms;  // when the last one was taken
+    bool resting;              // its cell is at rest: only the files are kept open (ST_WD_C_NAMED)
+    uint32_t told;             // states that have been reported since all was well; bit: enum st_wd_state
+    enum st_wd_state reported; // the last of them
+    int dir;                   // owns; the watched cgroup, open for reading
+    int owner_dir;             // owns; O_PATH
+    uint64_t sample_ms;        // when the next sample is due
+    uint64_t incident_ms;      // when the incident has to be looked at; meaningful while there is one
+    uint64_t owner_ms;         // when the owner was last looked for
+    uint64_t quiet_ms;         // since when the judge has had no evidence
+    uint64_t sampled_ms;       // when the last one was taken
     struct st_wd_domain domain;
     struct st_wd_sampler sampler;
     struct st_wd_series series;
@@ -32,7 +33,7 @@ struct st_wd_watch {
     struct st_wd_discover discover;
     struct st_wd_bench *bench; // owns (a mapping), ST_WD_BENCHES
     struct st_wd_processes *processes;
-    char *record; // ST_WD_EVIDENCE_MAX
+    char *record;              // ST_WD_EVIDENCE_MAX
     int epoll, timer, signals; // owns
     struct st_wd_scrape scrape[ST_WD_SCRAPES];
     struct st_wd_metrics metrics;

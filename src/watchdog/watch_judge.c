@@ -11,9 +11,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define OWNER_MS 10000   // between two looks for who owns the limit
-#define POLL_MS 2000     // pace of a quiet cgroup for which no event can be had
-#define METRICS_MS 5000  // between two writings of the metrics file
+#define OWNER_MS 10000  // between two looks for who owns the limit
+#define POLL_MS 2000    // pace of a quiet cgroup for which no event can be had
+#define METRICS_MS 5000 // between two writings of the metrics file
 #define CI_MS 200
 
 // ---- metrics ------------------------------------------------------------------------------------
@@ -77,10 +77,7 @@ void st_wd_watch_report(void *ctx, struct st_wd_record *r)
 {
     struct st_wd_watch *w = ctx;
     struct st_wd_bench *b = w->reporting;
-    struct st_wd_cell *c = st_wd_cell_of(w, b);
     struct st_wd_text t;
-    r->path = st_wd_cell_path(c);
-    r->ino = c->ino;
     r->owner = st_sv_of(b->owner);
     r->series = &b->series;
     log_record(w, r);
@@ -150,8 +147,7 @@ static bool not_now(struct st_wd_watch *w, struct st_wd_bench *b, uint64_t now_m
     struct st_wd_cell *own = st_wd_cell_of(w, b);
     for (size_t k = 0; k < ST_WD_BENCHES; k++) {
         struct st_wd_bench *o = &w->bench[k];
-        if (o != b && o->used && o->incident.phase != ST_WD_IDLE &&
-            w->cells.at[o->cell].owner_ino == own->owner_ino)
+        if (o != b && o->used && o->incident.phase != ST_WD_IDLE && w->cells.at[o->cell].owner_ino == own->owner_ino)
             return true;
     }
     return now_ms < own->quiet_until_ms;
@@ -172,8 +168,11 @@ static void report_verdict(struct st_wd_watch *w, struct st_wd_bench *b, struct 
     st_wd_incident_look(i, &w->env, &a->judged, CI_MS);
     if (!i->id[0])
         st_wd_incident_id(st_wd_cell_of(w, b)->ino, now_ms, st_clock_wall_ms(), i->id);
+    const struct st_wd_target *t = st_wd_incident_target(i, &a->judged);
     struct st_wd_record r = {
         .id = i->id,
+        .path = t->path,
+        .ino = t->ino,
         .wall_ms = st_clock_wall_ms(),
         .dry_run = w->opt.ladder.dry_run,
         .verdict = &b->verdict,
@@ -184,7 +183,7 @@ static void report_verdict(struct st_wd_watch *w, struct st_wd_bench *b, struct 
     };
     w->metrics.verdicts[b->verdict.state]++;
     st_wd_watch_report(w, &r);
-    b->warned = true;
+    b->told |= 1u << b->verdict.state;
     b->reported = b->verdict.state;
 }
 
@@ -209,19 +208,18 @@ static void recovered(struct st_wd_watch *w, struct st_wd_bench *b)
     if (!w->opt.quiet)
         st_wd_aide_say(w->opt.aide, "/%s: no longer %s: %s (for %s)", st_wd_cell_of(w, b)->path,
                        st_wd_state_word(b->reported), st_wd_state_text(b->verdict.state), text);
-    b->warned = false;
-    b->reported = b->verdict.state;
+    b->told = 0;
     b->incident.id[0] = '\0';
 }
 
 static void follow(struct st_wd_watch *w, struct st_wd_bench *b, uint64_t now_ms)
 {
     struct st_wd_incident *i = &b->incident;
-    bool report = b->verdict.warn && (!b->warned || b->reported != b->verdict.state);
+    bool report = b->verdict.warn && !(b->told >> b->verdict.state & 1); // each state once, until it is over
     bool open = b->verdict.act && i->phase == ST_WD_IDLE && !not_now(w, b, now_ms);
     bool step = i->phase != ST_WD_IDLE && now_ms >= b->incident_ms;
     struct about a;
-    if (b->warned && !b->verdict.warn && i->phase == ST_WD_IDLE && b->verdict.state <= ST_WD_HEALTHY)
+    if (b->told && !b->verdict.warn && i->phase == ST_WD_IDLE && b->verdict.state <= ST_WD_HEALTHY)
         recovered(w, b);
     if (!report && !open && !step)
         return;

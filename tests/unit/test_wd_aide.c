@@ -35,8 +35,10 @@ static void test_files(void)
     char metrics[100];
     struct st_wd_aide a = {.fd = -1};
     snprintf(metrics, sizeof metrics, "%s/m.prom", base);
-    struct st_wd_aide_files f = {.root = root, .evidence = openat(root, "ev", O_WRONLY | O_CREAT | O_APPEND, 0644),
-                                 .traces = root, .metrics = metrics};
+    struct st_wd_aide_files f = {.root = root,
+                                 .evidence = openat(root, "ev", O_WRONLY | O_CREAT | O_APPEND, 0644),
+                                 .traces = root,
+                                 .metrics = metrics};
     TAP_OK(st_wd_aide_start(&a, &f, NULL) == 0, "aide: starts");
     st_wd_aide_send(&a, ST_WD_AIDE_EVIDENCE, ST_SV_NULL, ST_SV("one\n"));
     st_wd_aide_send(&a, ST_WD_AIDE_EVIDENCE, ST_SV_NULL, ST_SV("two\n"));
@@ -48,7 +50,8 @@ static void test_files(void)
     TAP_OK(!strcmp(slurp("ev"), "one\ntwo\n"), "aide: evidence is appended");
     TAP_OK(!strcmp(slurp("m.prom"), "new\n") && faccessat(root, "m.prom.new", F_OK, 0), "aide: metrics are replaced");
     TAP_OK(!strcmp(slurp("t.trace"), "row\n"), "aide: traces");
-    TAP_OK(!st_wd_aide_send(&a, ST_WD_AIDE_EVIDENCE, ST_SV_NULL, ST_SV("x")) && a.dropped == 1, "aide: gone, and counted");
+    TAP_OK(!st_wd_aide_send(&a, ST_WD_AIDE_EVIDENCE, ST_SV_NULL, ST_SV("x")) && a.dropped == 1,
+           "aide: gone, and counted");
 }
 
 static void test_holds(void)
@@ -74,7 +77,8 @@ static void test_holds(void)
     int status;
     waitpid(middle, &status, 0);
     usleep(300000);
-    TAP_OK(WTERMSIG(status) == SIGKILL && !strcmp(slurp("a/memory.max"), "100"), "hold: put back when the watchdog is killed");
+    TAP_OK(WTERMSIG(status) == SIGKILL && !strcmp(slurp("a/memory.max"), "100"),
+           "hold: put back when the watchdog is killed");
     TAP_OK(!strcmp(slurp("a/cgroup.freeze"), "1"), "hold: not what was dropped");
     TAP_OK(!strcmp(slurp("b/memory.max"), "200"), "hold: not in another cgroup of that name");
     close(da);
@@ -94,11 +98,14 @@ static void test_stuck(void)
     dup2(saved, 2);
     uint64_t start = st_wd_now_ms();
     for (int i = 0; i < 3000; i++)
-        st_wd_aide_say(&a, "line %d of a log that nobody reads, which is quite long, so that the pipe of one megabyte fills up: "
-                           "%0500d", i, i);
+        st_wd_aide_say(
+            &a,
+            "line %d of a log that nobody reads, which is quite long, so that the pipe of one megabyte fills up: "
+            "%0500d",
+            i, i);
     uint64_t took = st_wd_now_ms() - start;
-    TAP_OK(a.dropped > 0 && took < 3000, "a log that nobody reads: %llu lines dropped, %llu ms", (unsigned long long)a.dropped,
-           (unsigned long long)took);
+    TAP_OK(a.dropped > 0 && took < 3000, "a log that nobody reads: %llu lines dropped, %llu ms",
+           (unsigned long long)a.dropped, (unsigned long long)took);
     kill(a.pid, SIGKILL);
     st_wd_aide_stop(&a, 1000);
     signal(SIGPIPE, SIG_IGN);
@@ -129,7 +136,8 @@ static void test_hook(void)
     st_wd_hook_init(&h, "sleep 100", &err);
     for (int i = 0; i < ST_WD_HOOKS_AT_ONCE; i++)
         st_wd_hook_run(&h, ST_SV("{}\n"), 1000);
-    TAP_OK(!st_wd_hook_run(&h, ST_SV("{}\n"), 1000) && h.dropped == 1, "hook: no more than %d at once", ST_WD_HOOKS_AT_ONCE);
+    TAP_OK(!st_wd_hook_run(&h, ST_SV("{}\n"), 1000) && h.dropped == 1, "hook: no more than %d at once",
+           ST_WD_HOOKS_AT_ONCE);
     TAP_OK(st_wd_hook_step(&h, 2000) == 1000 + ST_WD_HOOK_DEADLINE_MS && h.killed == 0, "hook: has until its deadline");
     st_wd_hook_step(&h, 1000 + ST_WD_HOOK_DEADLINE_MS);
     int status = 0, killed = 0;

@@ -43,12 +43,14 @@ static void test_pattern(void)
         struct st_wd_pattern p;
         bool inside = false, ok = st_wd_pattern_parse(&p, rows[i].pattern, false, &err) == 0;
         bool match = ok && st_wd_pattern_match(&p, st_sv_of(rows[i].path), &inside);
-        TAP_OK(ok && match == rows[i].match && inside == rows[i].inside, "pattern %s on %s", rows[i].pattern, rows[i].path);
+        TAP_OK(ok && match == rows[i].match && inside == rows[i].inside, "pattern %s on %s", rows[i].pattern,
+               rows[i].path);
     }
     static const char *const bad[] = {"", "/", "a/../b", "a/[b", "a/**b", "."};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct st_wd_pattern p;
-        TAP_OK(st_wd_pattern_parse(&p, bad[i], false, &err) && err.code == ST_E_USAGE, "bad pattern '%s': %s", bad[i], err.text);
+        TAP_OK(st_wd_pattern_parse(&p, bad[i], false, &err) && err.code == ST_E_USAGE, "bad pattern '%s': %s", bad[i],
+               err.text);
     }
     struct st_wd_pattern p;
     bool inside;
@@ -108,8 +110,14 @@ static void test_tree(void)
     int root = open(mkdtemp(base), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     st_wd_pattern_parse(&p[0], "pods/**/c*", false, NULL);
     st_wd_pattern_parse(&p[1], "one", true, NULL);
-    struct st_wd_discover d = {.cells = &cells, .root = root, .inotify = -1, .patterns = p, .n_patterns = 2,
-                               .found = on_found, .gone = on_gone, .refused = on_refused};
+    struct st_wd_discover d = {.cells = &cells,
+                               .root = root,
+                               .inotify = -1,
+                               .patterns = p,
+                               .n_patterns = 2,
+                               .found = on_found,
+                               .gone = on_gone,
+                               .refused = on_refused};
     st_wd_cells_init(&cells, NULL);
     make(root, "pods", "");
     make(root, "pods/p1", "");
@@ -119,7 +127,8 @@ static void test_tree(void)
     TAP_OK(found == 1 && !strcmp(last, "pods/p1/c1") && cells.matched == 1 && !d.incomplete, "found at the start");
     make(root, "one", "");
     st_wd_discover_events(&d);
-    TAP_OK(found == 2 && (cells.at[st_wd_cells_find(&cells, ST_SV("one"))].flags & ST_WD_C_NAMED), "an exact path comes later");
+    TAP_OK(found == 2 && (cells.at[st_wd_cells_find(&cells, ST_SV("one"))].flags & ST_WD_C_NAMED),
+           "an exact path comes later");
     make(root, "pods/p2", ""); // a directory and one in it, before the first is listed
     make(root, "pods/p2/c1", "");
     make(root, "pods/p2/x", "");
@@ -129,11 +138,12 @@ static void test_tree(void)
     drop(root, "pods/p1/c1");
     st_wd_discover_events(&d);
     TAP_OK(gone == 1 && cells.matched == 3, "gone");
-    drop(root, "one"); // gone and there again, in one batch of events
+    drop(root, "one");        // gone and there again, in one batch of events
     make(root, "filler", ""); // takes the inode number where the file system hands it out again
     make(root, "one", "");
     st_wd_discover_events(&d);
-    TAP_OK(gone == 2 && found == 5 && cells.matched == 3, "one that is made again is another one (by inode; %d %d)", gone, found);
+    TAP_OK(gone == 2 && found == 5 && cells.matched == 3, "one that is made again is another one (by inode; %d %d)",
+           gone, found);
     snprintf(self, sizeof self, "%d\n", (int)getpid());
     make(root, "pods/p2/cself", self);
     make(root, "pods/p2/cinit", "1\n");
@@ -157,8 +167,9 @@ static void test_tree(void)
     st_wd_cells_release(&cells);
     char command[200];
     snprintf(command, sizeof command, "%s", base);
-    static const char *const all[] = {"pods/p2/x/c2", "pods/p2/x", "pods/p2/c9", "pods/p2/c10", "pods/p2/cself",
-                                      "pods/p2/cinit", "pods/p2", "pods/p1", "pods", "one", "other", "filler"};
+    static const char *const all[] = {"pods/p2/x/c2",  "pods/p2/x",     "pods/p2/c9", "pods/p2/c10",
+                                      "pods/p2/cself", "pods/p2/cinit", "pods/p2",    "pods/p1",
+                                      "pods",          "one",           "other",      "filler"};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         drop(root, all[i]);
     rmdir(base);

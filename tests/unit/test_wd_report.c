@@ -6,10 +6,10 @@
 #include "watchdog/trace.h"
 #include "watchdog/wd_text.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -36,8 +36,12 @@ static struct st_sv record(struct st_wd_record *r)
 static void test_record(bool print)
 {
     static struct st_wd_series series;
-    static struct st_wd_verdict v = {.state = ST_WD_THRASH, .confidence = ST_WD_STRONG, .warn = true, .act = true,
-                                     .seconds = 6.2, .n = {.limit = 1 << 30, .eta_s = -1}};
+    static struct st_wd_verdict v = {.state = ST_WD_THRASH,
+                                     .confidence = ST_WD_STRONG,
+                                     .warn = true,
+                                     .act = true,
+                                     .seconds = 6.2,
+                                     .n = {.limit = 1 << 30, .eta_s = -1}};
     struct st_wd_process p = {.pid = 4711, .anon = 1 << 20, .comm = "x\"\\\n\xff) Z"};
     struct st_wd_github g = {.repository = "o/r", .run_id = "123", .job = "build \"x\"", .actions = true};
     struct st_mem mem;
@@ -46,27 +50,46 @@ static void test_record(bool print)
         struct st_wd_sample s = full_sample(1 + i);
         st_wd_series_push(&series, &s);
     }
-    struct st_wd_record r = {.id = "0123456789abcdef", .wall_ms = 1700000000000, .path = ST_SV("ci/a\"b"),
-                             .owner = ST_SV("/ci"), .ino = 42, .verdict = &v, .text = ST_SV("te\"xt"), .culprit = &p,
-                             .github = &g, .before = &v.n, .series = &series};
+    struct st_wd_record r = {.id = "0123456789abcdef",
+                             .wall_ms = 1700000000000,
+                             .path = ST_SV("ci/a\"b"),
+                             .owner = ST_SV("/ci"),
+                             .ino = 42,
+                             .verdict = &v,
+                             .text = ST_SV("te\"xt"),
+                             .culprit = &p,
+                             .github = &g,
+                             .before = &v.n,
+                             .series = &series};
     struct st_sv text = record(&r);
     if (print)
         fwrite(text.ptr, 1, text.len, stderr);
     st_mem_init(&mem, 64 << 20, -1);
     struct st_wd_trace trace;
-    TAP_OK(st_wd_trace_read(text, &mem, &trace, &err) == 0 && trace.n == ST_WD_SERIES_MAX, "record: replay reads its samples: %s",
-           err.text);
-    TAP_OK(trace.n && trace.at[0].sample.v[ST_WD_F_anon] == UINT64_MAX - 1 - ST_WD_F_anon, "record: and they are the same");
+    TAP_OK(st_wd_trace_read(text, &mem, &trace, &err) == 0 && trace.n == ST_WD_SERIES_MAX,
+           "record: replay reads its samples: %s", err.text);
+    TAP_OK(trace.n && trace.at[0].sample.v[ST_WD_F_anon] == UINT64_MAX - 1 - ST_WD_F_anon,
+           "record: and they are the same");
     st_wd_trace_release(&trace, &mem);
     st_mem_release(&mem);
     struct st_wd_series none = {0};
-    r = (struct st_wd_record){.id = "0123456789abcdef", .is_action = true, .dry_run = true, .path = ST_SV(""),
-                              .owner = ST_SV("/"), .verdict = &v, .rung = "culprit", .outcome = "dry-run",
-                              .detail = ST_SV("x"), .before = &v.n, .after = &v.n, .series = &none};
+    r = (struct st_wd_record){.id = "0123456789abcdef",
+                              .is_action = true,
+                              .dry_run = true,
+                              .path = ST_SV(""),
+                              .owner = ST_SV("/"),
+                              .verdict = &v,
+                              .rung = "culprit",
+                              .outcome = "dry-run",
+                              .detail = ST_SV("x"),
+                              .before = &v.n,
+                              .after = &v.n,
+                              .series = &none};
     text = record(&r);
     if (print)
         fwrite(text.ptr, 1, text.len, stderr);
-    TAP_OK(st_sv_search(text, ST_SV("\"culprit\":null")) != ST_SV_NPOS && st_sv_search(text, ST_SV("\"github\":null")) != ST_SV_NPOS,
+    TAP_OK(st_sv_search(text, ST_SV("\"culprit\":null")) != ST_SV_NPOS &&
+               st_sv_search(text, ST_SV("\"github\":null")) != ST_SV_NPOS,
            "record: what is not known is null");
     char a[ST_WD_ID], b[ST_WD_ID];
     st_wd_incident_id(1, 2, 3, a);
@@ -105,14 +128,16 @@ static void test_metrics(void)
         TAP_OK(st_sv_search(text, st_sv_of(want[i])) != ST_SV_NPOS, "metrics: line %zu", i);
     TAP_OK(st_sv_search(text, ST_SV("resource=\"io\"")) == ST_SV_NPOS, "metrics: no line for what is not known");
     st_wd_metrics_write(st_wd_text_init(&t, big, sizeof big), &m, rows, NULL);
-    TAP_OK(st_sv_search(st_wd_text_sv(&t), ST_SV("{cgroup=")) == ST_SV_NPOS, "metrics: no series for cgroups below their limit");
+    TAP_OK(st_sv_search(st_wd_text_sv(&t), ST_SV("{cgroup=")) == ST_SV_NPOS,
+           "metrics: no series for cgroups below their limit");
 }
 
 static void test_metrics_address(void)
 {
     struct st_wd_metrics_at at;
     struct st_err err = {0};
-    static const char *const bad[] = {"unix:", "localhost:9101", "1.2.3.4:0", "1.2.3.4:70000", "::1:80", "[::1:80", ":x", "1.2.3:4"};
+    static const char *const bad[] = {"unix:",  "localhost:9101", "1.2.3.4:0", "1.2.3.4:70000",
+                                      "::1:80", "[::1:80",        ":x",        "1.2.3:4"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         TAP_OK(st_wd_metrics_open(&at, bad[i], &err) && err.code == ST_E_USAGE, "address '%s': %s", bad[i], err.text);
     TAP_OK(st_wd_metrics_open(&at, "/run/x.prom", &err) == 0 && at.file && at.fd < 0, "address: a file");
@@ -139,7 +164,8 @@ static void test_metrics_address(void)
     size_t n = 0;
     for (ssize_t r; n < sizeof got - 1 && (r = read(pair[1], got + n, sizeof got - 1 - n)) > 0;)
         n += (size_t)r;
-    TAP_OK(!strncmp(got, "HTTP/1.1 200 OK\r\n", 17) && strstr(got, "Content-Length: 5\r\n") && strstr(got, "\r\n\r\nbody\n"),
+    TAP_OK(!strncmp(got, "HTTP/1.1 200 OK\r\n", 17) && strstr(got, "Content-Length: 5\r\n") &&
+               strstr(got, "\r\n\r\nbody\n"),
            "scrape: HTTP");
     close(pair[1]);
 }
@@ -149,8 +175,9 @@ static void test_ladder(void)
     static const struct {
         const char *text, *on;
     } rows_[] = {
-        {"cgroup", "owcTgh"}, {"culprit", "owch"}, {"observe", "oh"}, {"warn", "owh"}, {"tree,+relieve", "owrcTh"},
-        {"cgroup,-culprit", "owTgh"}, {"kernel", "owcTkh"}, {"hook,-hook", "owcTg"}, {"+kernel", "owcTkgh"},
+        {"cgroup", "owcTgh"}, {"culprit", "owch"},         {"observe", "oh"},
+        {"warn", "owh"},      {"tree,+relieve", "owrcTh"}, {"cgroup,-culprit", "owTgh"},
+        {"kernel", "owcTkh"}, {"hook,-hook", "owcTg"},     {"+kernel", "owcTkgh"},
     };
     static const char letters[] = "owrcTkgh";
     struct st_wd_ladder l;
@@ -166,7 +193,8 @@ static void test_ladder(void)
         TAP_OK(ok && !strcmp(on, rows_[i].on), "ladder %s: %s", rows_[i].text, on);
     }
     st_wd_ladder_init(&l);
-    TAP_OK(st_wd_ladder_parse(&l, ST_SV("culprt"), &err) && strstr(err.text, "did you mean culprit"), "ladder: nearest word");
+    TAP_OK(st_wd_ladder_parse(&l, ST_SV("culprt"), &err) && strstr(err.text, "did you mean culprit"),
+           "ladder: nearest word");
     TAP_OK(st_wd_ladder_parse(&l, ST_SV("+"), &err) && err.code == ST_E_USAGE, "ladder: empty word");
 }
 
@@ -174,12 +202,15 @@ static void test_ci(void)
 {
     char line[256];
     size_t n = st_wd_workflow_error(ST_SV("100% of\nit\x1b[31m"), line, sizeof line);
-    TAP_OK(st_sv_eq(st_sv_mem(line, n), ST_SV("\n::error title=Out of memory::100%25 of%0Ait?[31m\n")), "workflow line: escaped");
+    TAP_OK(st_sv_eq(st_sv_mem(line, n), ST_SV("\n::error title=Out of memory::100%25 of%0Ait?[31m\n")),
+           "workflow line: escaped");
     n = st_wd_workflow_error(st_sv_mem(big, 5000), line, sizeof line);
     TAP_OK(n <= sizeof line && line[n - 1] == '\n', "workflow line: cut, with its line end");
     struct st_wd_github g;
-    st_wd_github_parse(ST_SV("A=1\0GITHUB_ACTIONS=true\0GITHUB_RUN_ID=77\0XGITHUB_JOB=no\0GITHUB_JOB=b\0GITHUB_REPOSITORY=o/r"), &g);
-    TAP_OK(g.actions && !strcmp(g.run_id, "77") && !strcmp(g.job, "b") && !strcmp(g.repository, "o/r") && !g.api_url[0], "environ");
+    st_wd_github_parse(
+        ST_SV("A=1\0GITHUB_ACTIONS=true\0GITHUB_RUN_ID=77\0XGITHUB_JOB=no\0GITHUB_JOB=b\0GITHUB_REPOSITORY=o/r"), &g);
+    TAP_OK(g.actions && !strcmp(g.run_id, "77") && !strcmp(g.job, "b") && !strcmp(g.repository, "o/r") && !g.api_url[0],
+           "environ");
     int fds[2];
     char got[300];
     if (pipe(fds))
@@ -195,7 +226,8 @@ static void test_ci(void)
     usleep(100000);
     enum st_wd_line did = st_wd_ci_step(&pid, 1, ST_SV("full"), 2000, &g);
     ssize_t r = did == ST_WD_LINE_WRITTEN ? read(fds[0], got, sizeof got) : 0;
-    TAP_OK(!strcmp(g.run_id, "9") && st_sv_eq(st_sv_mem(got, r > 0 ? (size_t)r : 0), ST_SV("\n::error title=Out of memory::full\n")),
+    TAP_OK(!strcmp(g.run_id, "9") &&
+               st_sv_eq(st_sv_mem(got, r > 0 ? (size_t)r : 0), ST_SV("\n::error title=Out of memory::full\n")),
            "step: its run is read and the line is in its output");
     kill(pid, 9);
     close(fds[0]);
@@ -226,7 +258,8 @@ static void test_stdout(void)
     fcntl(fds[1], F_SETFL, 0);
     pid_t full = with_stdout(fds[1]), reader = with_stdout(readable), writer = with_stdout(file);
     TAP_OK(!st_wd_write_stdout_of(full, ST_SV("line\n")), "stdout: a full pipe is left alone, without hanging");
-    TAP_OK(!st_wd_write_stdout_of(reader, ST_SV("line\n")), "stdout: a file that the process itself may not write is not written");
+    TAP_OK(!st_wd_write_stdout_of(reader, ST_SV("line\n")),
+           "stdout: a file that the process itself may not write is not written");
     st_wd_write_stdout_of(writer, ST_SV("line\n")); // where the file system can promise not to block
     ssize_t n = pread(readable, buf, sizeof buf, 0);
     TAP_OK(n == 0 || (n == 5 && !memcmp(buf, "line\n", 5)), "stdout: a file is written whole or not at all (%zd)", n);

@@ -23,7 +23,8 @@ static void test_status(void)
         uint64_t bytes;
         uint8_t flags;
     } rows[] = {
-        {"plain", STATUS("python3", "RssAnon:\t  100 kB\nRssShmem:\t 28 kB\nVmSwap:\t 4 kB\n"), true, "python3", 132 * 1024, 0},
+        {"plain", STATUS("python3", "RssAnon:\t  100 kB\nRssShmem:\t 28 kB\nVmSwap:\t 4 kB\n"), true, "python3",
+         132 * 1024, 0},
         {"name that looks like stat", STATUS("x) Z 1 (y", "RssAnon:\t 1 kB\n"), true, "x) Z 1 (y", 1024, 0},
         {"name with an escaped line end", STATUS("a\\nPPid: 1", "RssAnon:\t 1 kB\n"), true, "a\nPPid: 1", 1024, 0},
         {"name with a backslash", STATUS("a\\\\b", ""), true, "a\\b", 0, 0},
@@ -36,15 +37,17 @@ static void test_status(void)
         {"no name", "PPid:\t1\n", false, "", 0, 0},
         {"no parent", "Name:\tx\n", false, "", 0, 0},
         {"empty", "", false, "", 0, 0},
-        {"number that does not fit", STATUS("x", "RssAnon:\t 99999999999999999999 kB\nRssShmem:\t 3 kB\n"), true, "x", 3072, 0},
+        {"number that does not fit", STATUS("x", "RssAnon:\t 99999999999999999999 kB\nRssShmem:\t 3 kB\n"), true, "x",
+         3072, 0},
         {"number that overflows in bytes", STATUS("x", "RssAnon:\t 18446744073709551615 kB\n"), true, "x", 0, 0},
         {"cut line", STATUS("x", "RssAnon:"), true, "x", 0, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct st_wd_process p = {0};
         bool ok = st_wd_status_parse(st_sv_of(rows[i].text), &p);
-        TAP_OK(ok == rows[i].ok && (!ok || (!strcmp(p.comm, rows[i].comm) && st_wd_process_bytes(&p) == rows[i].bytes &&
-                                             p.flags == rows[i].flags && p.ppid == (strstr(rows[i].text, "\t7\n") ? 7 : 1))),
+        TAP_OK(ok == rows[i].ok &&
+                   (!ok || (!strcmp(p.comm, rows[i].comm) && st_wd_process_bytes(&p) == rows[i].bytes &&
+                            p.flags == rows[i].flags && p.ppid == (strstr(rows[i].text, "\t7\n") ? 7 : 1))),
                "status: %s", rows[i].what);
     }
 }
@@ -154,7 +157,8 @@ static void test_kill(void)
     pid_t pid = child("hog) Z 1 (");
     int fd = make_cgroup(dir, pid), elsewhere = make_cgroup(other, 1);
     st_wd_processes_clear(&ps, &protect);
-    TAP_OK(st_wd_processes_scan(&ps, fd, 3, UINT64_MAX) == 0 && ps.n == 1 && ps.unseen == 1, "scan: one seen, one hidden");
+    TAP_OK(st_wd_processes_scan(&ps, fd, 3, UINT64_MAX) == 0 && ps.n == 1 && ps.unseen == 1,
+           "scan: one seen, one hidden");
     st_wd_processes_finish(&ps);
     TAP_OK(!strcmp(ps.at[0].comm, "hog) Z 1 (") && ps.at[0].target == 3, "scan: hostile name");
     struct st_wd_process p = ps.at[0], wrong = ps.at[0];

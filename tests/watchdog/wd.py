@@ -3,6 +3,7 @@
 
 usage   bad input: exit codes and the one line
 tree    a cgroup tree made of plain files: a hang that ends, a healthy cache that does not, trees with everything missing
+alloc   the tree again, with a program that ends at the first allocation after its start
 idle    no system call while nothing happens (needs strace)
 """
 
@@ -105,7 +106,7 @@ PRESSURE = "some avg10=0.00 avg60=0.00 avg300=0.00 total={}\nfull avg10=0.00 avg
 class Cgroup:
     """A directory that looks like a cgroup; step() lets time go by in it."""
 
-    def __init__(self, root, path, limit=512):
+    def __init__(self, root, path, limit=40):
         self.dir = os.path.join(root, path)
         os.makedirs(self.dir)
         self.limit = limit * MIB
@@ -117,8 +118,11 @@ class Cgroup:
         self.step(0, pinned=0.1, cache=0.1)
 
     def write(self, name, text):
-        with open(os.path.join(self.dir, name), "w") as f:
-            f.write(text)
+        """In place and without a moment of emptiness: the watchdog keeps the files open, and a kernel file is never half."""
+        fd = os.open(os.path.join(self.dir, name), os.O_WRONLY | os.O_CREAT, 0o644)
+        os.pwrite(fd, text.encode("latin-1"), 0)
+        os.ftruncate(fd, len(text))
+        os.close(fd)
 
     def read(self, name):
         with open(os.path.join(self.dir, name)) as f:
@@ -177,13 +181,18 @@ class Watch:
             return [json.loads(x) for x in f], self.log.read()
 
 
+slowest = 0.0  # step of let_go_by so far: on a machine that stands still memory comes back late, and more is ended
+
+
 def let_go_by(groups, seconds, until=lambda: False):
+    global slowest
     start = last = time.monotonic()
     while time.monotonic() < start + seconds and not until():
         time.sleep(0.1)
         now = time.monotonic()
         for g, how in groups:
             g.step(now - last, **how)
+        slowest = max(slowest, now - last)
         last = now
     return time.monotonic() - start
 
@@ -222,7 +231,10 @@ def hang_ends(root):
     ok(culprit.poll() == -signal.SIGKILL, "the culprit of the hang is killed", took)
     let_go_by([(sick, REST), (well, CACHE)], 6)
     ok(small.poll() is None and agent.poll() is None, "nobody else is: neither the agent nor the cgroup full of cache")
-    ok(sick.read("cgroup.kill") == "", "no further rung once it is well")
+    if slowest < 0.7:
+        ok(sick.read("cgroup.kill") == "", "no further rung once it is well")
+    else:
+        skip("no further rung once it is well", f"this machine stood still for {slowest:.1f} s")
     records, log = w.end()
     kinds = [(r["kind"], r["cgroup"]["path"], (r["action"] or {}).get("rung"), (r["action"] or {}).get("outcome")) for r in records]
     ok(("action", "ci/sick", "culprit", "done") in kinds and all(k[1] == "ci/sick" for k in kinds), f"evidence: {kinds}", log)
@@ -341,30 +353,35 @@ def scrape(root):
 
 def test_idle():
     strace = shutil.which("strace")
-    if not strace:
-        skip("idle: no system call", "no strace")
-        return
     seconds = 60 if os.environ.get("ST_FULL") else 6
     root = tempfile.mkdtemp(prefix="wd-idle-")
     os.mkdir(os.path.join(root, "pods"))
     w = subprocess.Popen([WATCHDOG, "run", "--mount", root, "--match", "pods/*", "--metrics", os.path.join(root, "m.prom")],
                          stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(3)
-    trace = os.path.join(root, "trace")
-    s = subprocess.Popen([strace, "-f", "-o", trace, "-p", str(w.pid)], stderr=subprocess.DEVNULL)
-    time.sleep(1)
-    before = open(trace).read() if os.path.exists(trace) else None
+    def switches():  # a process that sleeps through has none
+        with open(f"/proc/{w.pid}/status") as f:
+            return [x for x in f if "ctxt_switches" in x]
+    was = switches()
     time.sleep(seconds)
-    after = open(trace).read() if os.path.exists(trace) else None
-    attached = s.poll() is None and before is not None
-    s.send_signal(signal.SIGINT)
-    s.wait(10)
+    ok(switches() == was, f"idle: not woken in {seconds} s", was + switches())
+    if strace:
+        trace = os.path.join(root, "trace")
+        s = subprocess.Popen([strace, "-f", "-o", trace, "-p", str(w.pid)], stderr=subprocess.DEVNULL)
+        time.sleep(1)
+        before = open(trace).read()
+        time.sleep(seconds)
+        after = open(trace).read()
+        os.mkdir(os.path.join(root, "pods", "new"))
+        time.sleep(0.5)
+        s.send_signal(signal.SIGINT)
+        s.wait(10)
+        ok(before == after and "inotify" not in after and "pods/new" in open(trace).read(),
+           f"idle: no system call in {seconds} s, and strace would have seen one", after)
+    else:
+        skip("idle: no system call", "no strace")
     with open(f"/proc/{w.pid}/smaps_rollup") as f:
         private = sum(int(x.split()[1]) for x in f if x.startswith("Private_"))
-    if attached:
-        ok(before == after, f"idle: no system call in {seconds} s", after)
-    else:
-        skip("idle: no system call", "strace may not attach here")
     if b"musl" in open(WATCHDOG, "rb").read() and "build-asan" not in WATCHDOG:
         ok(private <= 1024, f"private memory: {private} KiB of at most 1024")
     w.terminate()
@@ -372,8 +389,14 @@ def test_idle():
     shutil.rmtree(root)
 
 
+def test_alloc():
+    r = run("run", "--mount", "/proc/self/fdinfo", "--match", "x", env={**os.environ, "ST_TEST_ALLOC": "1"})
+    ok(r.returncode == 99, "an allocation after the start is noticed", r.stderr)
+    test_tree()
+
+
 if __name__ == "__main__":
     WATCHDOG = os.path.abspath(sys.argv[2])
-    {"usage": test_usage, "tree": test_tree, "idle": test_idle}[sys.argv[1]]()
+    {"usage": test_usage, "tree": test_tree, "alloc": test_alloc, "idle": test_idle}[sys.argv[1]]()
     print(f"1..{count}")
     sys.exit(failed != 0)
