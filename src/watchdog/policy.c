@@ -14,8 +14,8 @@ const struct st_wd_policy st_wd_policy_default = {
     .window_s = 2,
     .slope_s = 4,
     .disarm_s = 3,
-    .kernel_eta_s = 3,
-    .kernel_wait_s = 2.5,
+    .kernel_eta_s = 2,
+    .kernel_wait_s = 1.5,
     .fall_share = 0.02,
     .pinned = 0.30,
     .faults = 10,
@@ -26,7 +26,7 @@ const struct st_wd_policy st_wd_policy_default = {
     .starved_stall = 0.15,
     .loading = 0.25,
     .stuck_tasks = 0.65,
-    .stuck_steal = 1500,
+    .stuck_steal = 3000,
     .stuck_dirty = 0.5,
     .collapse_share = 0.1,
     .collapse_before = 0.25,
@@ -249,9 +249,9 @@ static bool collapsed(const struct st_wd_numbers *n, const struct st_wd_policy *
 // Seconds until pinned reaches the limit, or -1.
 static double eta_of(const struct st_wd_facts *f)
 {
-    if (f->n.limit == ST_WD_NONE || f->n.pinned_slope <= 0 || f->first)
+    if (f->n.limit == ST_WD_NONE || f->pinned_growth <= 0 || f->first)
         return -1;
-    return (double)f->n.room / f->n.pinned_slope;
+    return (double)f->n.room / f->pinned_growth;
 }
 
 static bool kernel_near(const struct st_wd_facts *f, const struct st_wd_policy *p)

@@ -245,6 +245,7 @@ void st_wd_facts_take(const struct st_wd_series *s, double window_s, double slop
     ret->n.pinned_slope = line_slope(&pinned);
     ret->mapped_slope = line_slope(&mapped);
     ret->pinned_fall = (double)less(highest, unfreeable(now));
+    ret->pinned_growth = ((double)unfreeable(now) - (double)unfreeable(st_wd_series_get(s, from))) / ret->n.window_s;
 
     const struct st_wd_numbers *n = &ret->n;
     bool full = n->limit != ST_WD_NONE && now->v[ST_WD_F_current] >= n->limit - n->limit / 32;
