@@ -12,6 +12,7 @@ struct world {
     double anon_grows, mapped_grows;
     double faults, refaults, steals, scans, max_events, high_events, swap_in, swap_out;
     double mem_some, io_some, user, system;
+    double swap_used, swap_free, swap_used_grows, anon_refaults; // no pswpin then, as before kernel 6.13
     bool no_psi;
 };
 
@@ -119,8 +120,16 @@ static void step(struct run *r, const struct world *w, double dt, double t)
     counter(r, ST_WD_F_refault_file, w->refaults * dt);
     counter(r, ST_WD_F_pgsteal, w->steals * dt);
     counter(r, ST_WD_F_pgscan, w->scans * dt);
-    counter(r, ST_WD_F_pswpin, w->swap_in * dt);
-    counter(r, ST_WD_F_pswpout, w->swap_out * dt);
+    if (w->swap_free > 0) {
+        gauge(r, ST_WD_F_swap_current, w->swap_used + w->swap_used_grows * t);
+        r->now.v[ST_WD_F_swap_max] = ST_WD_NONE;
+        r->now.has |= (uint64_t)1 << ST_WD_F_swap_max;
+        gauge(r, ST_WD_F_host_swap_free, w->swap_free);
+        counter(r, ST_WD_F_refault_anon, w->anon_refaults * dt);
+    } else {
+        counter(r, ST_WD_F_pswpin, w->swap_in * dt);
+        counter(r, ST_WD_F_pswpout, w->swap_out * dt);
+    }
     counter(r, ST_WD_F_cpu_user_us, w->user * dt * 1e6);
     counter(r, ST_WD_F_cpu_system_us, w->system * dt * 1e6);
     if (!w->no_psi) {
@@ -276,6 +285,52 @@ static void test_wd_policy_swap(void)
     TAP_OK(acts_after(&w, 60) < 0, "swapping out");
 }
 
+// Swap that has room, on a kernel that does not count pswpin per cgroup.
+static void test_wd_policy_swap_room(void)
+{
+    struct world w = plateau;
+    w.swap_used = 50, w.swap_free = 400;
+    double t = acts_after(&w, 30);
+    TAP_OK(t > 9 && t < 15 && r.v.state == ST_WD_THRASH && r.v.n.pinned_share > 0.9,
+           "files only are reclaimed: act after %.2f s", t);
+    w.swap_used_grows = 4; // the kernel does make room
+    TAP_OK(acts_after(&w, 20) < 0 && r.v.n.pinned_share < 0.3 && r.v.n.swap_room == 400ull * MI,
+           "pages go to swap: no hang yet");
+    w = (struct world){.limit = 512,
+                       .anon = 480,
+                       .cache = 10,
+                       .faults = 5000,
+                       .steals = 7000,
+                       .max_events = 100,
+                       .mem_some = 0.9,
+                       .user = 0.03,
+                       .system = 0.9,
+                       .swap_used = 50,
+                       .swap_free = 400,
+                       .anon_refaults = 4500};
+    t = acts_after(&w, 30);
+    TAP_OK(t > 4 && t < 12 && r.v.state == ST_WD_SWAP_THRASH && r.v.n.swap_in > 4400,
+           "swap thrash by refaults: act after %.2f s", t);
+}
+
+static void test_wd_policy_collapse(void)
+{
+    struct world w = growing; // one CPU: two thirds of the time somebody waits, and nobody computes
+    w.anon = 330, w.cache = 170, w.mapped = 160, w.mem_some = 0.6, w.io_some = 0.1, w.user = 0.01, w.system = 0.85,
+    w.faults = 80;
+    struct world warm = idle;
+    warm.cache = 170, warm.mapped = 160;
+    begin(&r);
+    live(&r, &warm, 10);
+    live(&r, &w, 20);
+    TAP_OK(r.act_at > 0 && r.act_at < 18, "user CPU is gone: act after %.2f s", r.act_at - 10);
+    w.user = 0.3;
+    begin(&r);
+    live(&r, &warm, 10);
+    live(&r, &w, 20);
+    TAP_OK(r.act_at < 0, "the same with user CPU left");
+}
+
 static void test_wd_policy_holds(void)
 {
     struct world w = plateau;
@@ -396,6 +451,8 @@ int main(void)
     test_wd_policy_leaves_alone();
     test_wd_policy_psi();
     test_wd_policy_swap();
+    test_wd_policy_swap_room();
+    test_wd_policy_collapse();
     test_wd_policy_holds();
     test_wd_policy_samples();
     test_wd_policy_leak();
