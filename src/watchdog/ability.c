@@ -60,8 +60,8 @@ int st_wd_ability_find(struct st_sv word, enum st_wd_ability *ret, struct st_err
     return st_err_set(err, ST_E_USAGE, "unknown ability '" ST_SV_FMT "' (one of %s)", ST_SV_ARG(word), all);
 }
 
-__attribute__((format(printf, 3, 4))) static void lost(struct st_wd_abilities *a, enum st_wd_ability i,
-                                                       const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static void lost(struct st_wd_abilities *a, enum st_wd_ability i, const char *fmt,
+                                                       ...)
 {
     va_list ap;
     va_start(ap, fmt);

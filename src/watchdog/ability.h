@@ -13,17 +13,17 @@
 #define ST_WD_PSI_TRIGGER "some 400000 2000000"
 
 // ability, word, what is lost without it
-#define ST_WD_ABILITIES(X)                                                                                          \
-    X(EVENTS, "events", "is not woken by memory.events: polls every 2 s")                                           \
+#define ST_WD_ABILITIES(X)                                                                                           \
+    X(EVENTS, "events", "is not woken by memory.events: polls every 2 s")                                            \
     X(TRIGGER, "trigger", "is not woken by pressure: a limit of another level that binds is noticed by events only") \
-    X(PSI, "psi", "judges on counters alone, and then kills no more than the culprit")                              \
-    X(INOTIFY, "inotify", "looks for new cgroups every 30 s")                                                       \
-    X(PROCESSES, "processes", "cannot name or kill the process that holds the memory")                              \
-    X(SIGNAL, "signal", "cannot kill a process")                                                                    \
-    X(KILL, "kill", "cannot kill the whole cgroup")                                                                 \
-    X(LIMIT, "limit", "cannot raise or lower the limit, or freeze")                                                 \
-    X(ENVIRON, "environ", "cannot tell which CI run a process belongs to, nor write into its log")                  \
-    X(MLOCK, "mlock", "may itself wait for its own pages")                                                          \
+    X(PSI, "psi", "judges on counters alone, and then kills no more than the culprit")                               \
+    X(INOTIFY, "inotify", "looks for new cgroups every 30 s")                                                        \
+    X(PROCESSES, "processes", "cannot name or kill the process that holds the memory")                               \
+    X(SIGNAL, "signal", "cannot kill a process")                                                                     \
+    X(KILL, "kill", "cannot kill the whole cgroup")                                                                  \
+    X(LIMIT, "limit", "cannot raise or lower the limit, or freeze")                                                  \
+    X(ENVIRON, "environ", "cannot tell which CI run a process belongs to, nor write into its log")                   \
+    X(MLOCK, "mlock", "may itself wait for its own pages")                                                           \
     X(OOM_ADJ, "oom-adj", "may itself be chosen by the OOM killer")
 
 enum st_wd_ability {

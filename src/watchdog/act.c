@@ -10,8 +10,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 
-#define SCAN_MS 400   // for the list of processes
-#define CI_MS 200     // for the CI step's environment and log line
+#define SCAN_MS 400    // for the list of processes
+#define CI_MS 200      // for the CI step's environment and log line
 #define EFFECT_MS 1000 // after which a rung without effect has failed
 #define SETTLE_MS 2500 // for the judge to see what a rung that freed memory has done
 #define STEP_MS 50
@@ -93,8 +93,8 @@ static void latency(struct st_wd_incident *i, struct st_wd_act_env *env, uint64_
 }
 
 // ---- rungs --------------------------------------------------------------------------------------
-// Each does its thing and says in i->detail what it did (or, in a dry run, would do). WAITING: the effect is waited for.
-// FAILED: there was nothing to do, or it could not be done.
+// Each does its thing and says in i->detail what it did (or, in a dry run, would do). WAITING: the effect is waited
+// for. FAILED: there was nothing to do, or it could not be done.
 
 // The out-of-memory line into the step's log, before its processes end.
 static void tell_step(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_process *p)
@@ -103,10 +103,11 @@ static void tell_step(struct st_wd_incident *i, struct st_wd_act_env *env, const
     pid_t pids[2] = {st_wd_tree_top(env->processes, p)->pid, p->pid};
     st_quantity_human(st_wd_process_bytes(p), held);
     st_quantity_human(i->before.limit, limit);
-    snprintf(message, sizeof message,
-             "This job ran into its memory limit of %s and hung. stella-watchdog ended %s (pid %d), which held %s. Give "
-             "the job more memory, or let it use less.",
-             limit, p->comm, (int)p->pid, held);
+    snprintf(
+        message, sizeof message,
+        "This job ran into its memory limit of %s and hung. stella-watchdog ended %s (pid %d), which held %s. Give "
+        "the job more memory, or let it use less.",
+        limit, p->comm, (int)p->pid, held);
     enum st_wd_line line = st_wd_ci_step(pids, pids[0] == pids[1] ? 1 : 2, st_sv_of(message), CI_MS, &i->github);
     static const char *const words[] = {"", "; the step's log says so", "; the step's log could not be written",
                                         "; the step's environment could not be read in time"};
@@ -128,8 +129,8 @@ static enum st_wd_did culprit(struct st_wd_incident *i, struct st_wd_act_env *en
     }
     st_quantity_human(st_wd_process_bytes(p), held);
     if (st_wd_process_bytes(p) < j->verdict->n.pinned / CULPRIT_SHARE) {
-        snprintf(i->detail, sizeof i->detail, "no single process is to blame: the largest, %d (%s), holds %s", (int)p->pid,
-                 p->comm, held);
+        snprintf(i->detail, sizeof i->detail, "no single process is to blame: the largest, %d (%s), holds %s",
+                 (int)p->pid, p->comm, held);
         return ST_WD_DID_NOT;
     }
     if (held_elsewhere(i, j)) {
@@ -157,8 +158,8 @@ static enum st_wd_did tree(struct st_wd_incident *i, struct st_wd_act_env *env, 
     const struct st_wd_process *p = choose(i, env, j);
     unsigned killed = 0, failed = 0;
     if (!p || held_elsewhere(i, j)) {
-        snprintf(i->detail, sizeof i->detail, p ? "the memory is held elsewhere under the same limit"
-                                                : "no process may be killed");
+        snprintf(i->detail, sizeof i->detail,
+                 p ? "the memory is held elsewhere under the same limit" : "no process may be killed");
         return ST_WD_DID_NOT;
     }
     const struct st_wd_process *top = st_wd_tree_top(env->processes, p);
@@ -231,10 +232,9 @@ static enum st_wd_did nothing(struct st_wd_incident *i, struct st_wd_act_env *en
 
 static enum st_wd_did (*const rungs[ST_WD_RUNG_COUNT])(struct st_wd_incident *, struct st_wd_act_env *,
                                                        const struct st_wd_judged *) = {
-    [ST_WD_RUNG_OBSERVE] = nothing,          [ST_WD_RUNG_WARN] = nothing,
-    [ST_WD_RUNG_RELIEVE] = st_wd_act_relieve, [ST_WD_RUNG_CULPRIT] = culprit,
-    [ST_WD_RUNG_TREE] = tree,                [ST_WD_RUNG_KERNEL] = st_wd_act_kernel,
-    [ST_WD_RUNG_CGROUP] = whole_cgroup,      [ST_WD_RUNG_HOOK] = hand_over,
+    [ST_WD_RUNG_OBSERVE] = nothing,     [ST_WD_RUNG_WARN] = nothing,   [ST_WD_RUNG_RELIEVE] = st_wd_act_relieve,
+    [ST_WD_RUNG_CULPRIT] = culprit,     [ST_WD_RUNG_TREE] = tree,      [ST_WD_RUNG_KERNEL] = st_wd_act_kernel,
+    [ST_WD_RUNG_CGROUP] = whole_cgroup, [ST_WD_RUNG_HOOK] = hand_over,
 };
 
 // ---- the ladder ---------------------------------------------------------------------------------
@@ -292,7 +292,8 @@ static bool next_rung(struct st_wd_incident *i, const struct st_wd_ladder *l, ui
     return false;
 }
 
-static uint64_t climb(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j, uint64_t now_ms)
+static uint64_t climb(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j,
+                      uint64_t now_ms)
 {
     while (next_rung(i, env->ladder, now_ms)) {
         i->before = j->verdict->n;
@@ -336,8 +337,8 @@ static int effect(struct st_wd_incident *i, struct st_wd_act_env *env, const str
     case ST_WD_RUNG_KERNEL:
         return st_wd_act_kernel_step(i, env, j, now_ms);
     case ST_WD_RUNG_CGROUP: {
-        ssize_t n = st_wd_read_at(j->targets[i->has_culprit ? i->culprit.target : 0].dir, "cgroup.events", buf,
-                                  sizeof buf);
+        ssize_t n =
+            st_wd_read_at(j->targets[i->has_culprit ? i->culprit.target : 0].dir, "cgroup.events", buf, sizeof buf);
         if (n < 0 || (st_wd_key_number(st_sv_mem(buf, (size_t)n), ST_SV("populated"), &populated) && !populated))
             return 1;
         return late ? -1 : 0;

@@ -36,7 +36,7 @@ struct st_wd_target {
 };
 
 struct st_wd_act_env { // borrowed by every call
-    int root; // directory of the cgroup2 mount
+    int root;          // directory of the cgroup2 mount
     const struct st_wd_ladder *ladder;
     struct st_wd_processes *processes; // scratch
     struct st_wd_aide *aide;
@@ -59,10 +59,10 @@ struct st_wd_incident {
     enum st_wd_phase phase;
     char id[ST_WD_ID];
     uint64_t began_ms, next_ms, rung_ms;
-    uint64_t effect_ms;          // when the last rung had its effect; 0: not yet. The next sample tells what it brought
-    bool freed;                  // it gave memory back
-    enum st_wd_rung rung;    // the last one tried
-    unsigned tries;          // of the culprit rung
+    uint64_t effect_ms;   // when the last rung had its effect; 0: not yet. The next sample tells what it brought
+    bool freed;           // it gave memory back
+    enum st_wd_rung rung; // the last one tried
+    unsigned tries;       // of the culprit rung
     bool strong, certain;
     struct st_wd_numbers before; // at the last rung
     struct st_wd_process culprit;
@@ -84,7 +84,7 @@ struct st_wd_incident {
         .pidfd = -1         \
     }
 
-struct st_wd_judged { // what the incident is about, now
+struct st_wd_judged {                   // what the incident is about, now
     const struct st_wd_target *targets; // the first is the domain's own
     size_t n_targets;
     struct st_sv owner; // path

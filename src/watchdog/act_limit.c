@@ -95,7 +95,8 @@ void st_wd_act_relief_undo(struct st_wd_incident *i, struct st_wd_act_env *env)
         return;
     const char *file = env->ladder->freeze ? "cgroup.freeze" : "memory.max";
     snprintf(old, sizeof old, "%llu", (unsigned long long)i->relief.old_limit);
-    ST_AUTO_CLOSE int dir = openat(env->root, i->relief.path[0] ? i->relief.path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ST_AUTO_CLOSE int dir =
+        openat(env->root, i->relief.path[0] ? i->relief.path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool same = dir >= 0 && st_wd_ino(dir) == i->relief.ino;
     if (!same || st_wd_write_at(dir, file, env->ladder->freeze ? "0" : old, O_NONBLOCK) == 0)
         st_wd_aide_drop(env->aide, i->relief.ino, file);

@@ -19,7 +19,7 @@ struct st_wd_aide_files { // borrowed for the aide's life; -1 or NULL: none
 
 struct st_wd_aide {
     struct st_wd_aide_files files;
-    int fd;     // owns; pipe to it; -1: not running
+    int fd; // owns; pipe to it; -1: not running
     pid_t pid;
     uint64_t dropped; // messages that found no room
 };

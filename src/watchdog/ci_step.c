@@ -25,12 +25,13 @@ static const struct {
     const char *name;
     size_t offset, cap;
 } variables[] = {
-#define ROW(name, field)                                                                                 \
-    {                                                                                                    \
+#define ROW(name, field)                                                                                  \
+    {                                                                                                     \
         name, offsetof(struct st_wd_github, field), sizeof((struct st_wd_github){.actions = false}).field \
     }
-    ROW("GITHUB_REPOSITORY=", repository), ROW("GITHUB_RUN_ID=", run_id), ROW("GITHUB_RUN_ATTEMPT=", run_attempt),
-    ROW("GITHUB_JOB=", job),               ROW("GITHUB_API_URL=", api_url),
+    ROW("GITHUB_REPOSITORY=", repository),   ROW("GITHUB_RUN_ID=", run_id),
+    ROW("GITHUB_RUN_ATTEMPT=", run_attempt), ROW("GITHUB_JOB=", job),
+    ROW("GITHUB_API_URL=", api_url),
 #undef ROW
 };
 

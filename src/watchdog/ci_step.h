@@ -29,8 +29,7 @@ void st_wd_github_parse(struct st_sv environ, struct st_wd_github *ret);
 
 // Ask the processes in order until one says which run it is; when it is a GitHub job and `message` is not empty, write
 // it as an error command. At most `ms` in all. Returns what became of the line.
-enum st_wd_line st_wd_ci_step(const pid_t *pids, size_t n, struct st_sv message, unsigned ms,
-                              struct st_wd_github *ret);
+enum st_wd_line st_wd_ci_step(const pid_t *pids, size_t n, struct st_sv message, unsigned ms, struct st_wd_github *ret);
 // "\n::error title=Out of memory::TEXT\n", escaped as workflow commands want (%, CR, LF), control characters as '?'.
 // Bytes, at most cap.
 size_t st_wd_workflow_error(struct st_sv text, char *buf, size_t cap);

@@ -143,7 +143,7 @@ static void add(struct st_wd_discover *d, struct st_sv path)
         return;
     if ((flags & ST_WD_C_MATCHED) && !d->allow_self && (st_wd_holds_pid(dir, getpid()) || st_wd_holds_pid(dir, 1))) {
         d->refused(d->ctx, path);
-        flags &= (uint8_t)~(ST_WD_C_MATCHED | ST_WD_C_NAMED);
+        flags &= (uint8_t) ~(ST_WD_C_MATCHED | ST_WD_C_NAMED);
     }
     if (!flags)
         return;
@@ -249,8 +249,7 @@ static void event(struct st_wd_discover *d, const struct inotify_event *e)
         return;
     }
     // Only directories are cgroups; a change of memory.max and the like comes along as no IN_ISDIR.
-    if (!(e->mask & IN_ISDIR) || e->len == 0 ||
-        !join(path, sizeof path, st_wd_cell_path(&d->cells->at[i]), e->name))
+    if (!(e->mask & IN_ISDIR) || e->len == 0 || !join(path, sizeof path, st_wd_cell_path(&d->cells->at[i]), e->name))
         return;
     // What was deleted is gone, also when another of its name is there already (with the same inode even, on file
     // systems that give numbers out again).

@@ -28,9 +28,9 @@ struct st_wd_discover {
     const struct st_wd_pattern *patterns;
     size_t n_patterns;
     bool allow_self;
-    bool overflowed;   // a rescan is wanted: now, and once more later
-    bool incomplete;   // some directory could not be watched (no inotify, its user's limit): rescan from time to time
-    bool todo;         // some directory is to be listed
+    bool overflowed; // a rescan is wanted: now, and once more later
+    bool incomplete; // some directory could not be watched (no inotify, its user's limit): rescan from time to time
+    bool todo;       // some directory is to be listed
     // A cell with ST_WD_C_MATCHED has come, or is about to go. Never called within each other.
     void (*found)(void *ctx, uint32_t cell);
     void (*gone)(void *ctx, uint32_t cell);

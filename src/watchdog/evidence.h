@@ -11,7 +11,7 @@
 #define ST_WD_EVIDENCE_MAX (192 * 1024) // a record fits: ST_WD_SERIES_MAX rows of 64-bit numbers, and the rest
 
 struct st_wd_record { // all borrowed
-    const char *id; // one for the records of an incident
+    const char *id;   // one for the records of an incident
     int64_t wall_ms;
     bool is_action, dry_run;
     struct st_sv path, owner; // of the watched cgroup, of the cgroup whose limit binds
@@ -21,8 +21,8 @@ struct st_wd_record { // all borrowed
     const struct st_wd_process *culprit; // NULL: none found
     const char *rung, *outcome;          // is_action
     struct st_sv detail;
-    const struct st_wd_github *github;                 // NULL: no GitHub job
-    const struct st_wd_numbers *before, *after;        // after NULL: not known (dry run, verdict)
+    const struct st_wd_github *github;          // NULL: no GitHub job
+    const struct st_wd_numbers *before, *after; // after NULL: not known (dry run, verdict)
     const struct st_wd_series *series;
 };
 

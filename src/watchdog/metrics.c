@@ -138,8 +138,7 @@ static void actions(struct st_out *o, const struct st_wd_metrics *m)
             st_out_fmt(o,
                        "stella_watchdog_action_latency_seconds_sum{rung=\"%s\"} %.3f\n"
                        "stella_watchdog_action_latency_seconds_count{rung=\"%s\"} %llu\n",
-                       st_wd_rungs[r].word, m->latency_s[r], st_wd_rungs[r].word,
-                       (unsigned long long)m->latencies[r]);
+                       st_wd_rungs[r].word, m->latency_s[r], st_wd_rungs[r].word, (unsigned long long)m->latencies[r]);
 }
 
 void st_wd_metrics_write(struct st_out *o, const struct st_wd_metrics *m, st_wd_metric_row_fn *row, void *ctx)

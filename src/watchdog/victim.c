@@ -102,8 +102,9 @@ bool st_wd_process_read(pid_t pid, struct st_wd_process *ret)
 
 void st_wd_protect_init(struct st_wd_protect *p)
 {
-    static const char *const names[] = {"Runner.Listener", "Runner.Worker", "dockerd", "containerd", "containerd-shim",
-                                        "runc",            "systemd",       "init",    "tini",       "dumb-init"};
+    static const char *const names[] = {
+        "Runner.Listener", "Runner.Worker", "dockerd", "containerd", "containerd-shim", "runc",
+        "systemd",         "init",          "tini",    "dumb-init"};
     *p = (struct st_wd_protect){0};
     for (size_t i = 0; i < ST_LEN(names); i++)
         snprintf(p->name[p->n++], ST_WD_COMM, "%s", names[i]);

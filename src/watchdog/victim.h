@@ -24,9 +24,9 @@ enum {
 struct st_wd_process {
     pid_t pid, ppid;
     uint8_t flags;
-    uint8_t target;              // which of the scanned targets holds it
-    char comm[ST_WD_COMM];       // as the kernel has it, at most 15 bytes, unescaped
-    uint64_t anon, shmem, swap;  // bytes
+    uint8_t target;             // which of the scanned targets holds it
+    char comm[ST_WD_COMM];      // as the kernel has it, at most 15 bytes, unescaped
+    uint64_t anon, shmem, swap; // bytes
 };
 static inline uint64_t st_wd_process_bytes(const struct st_wd_process *p)
 {

@@ -1,4 +1,5 @@
-// Inside of the loop: what watch.c (events), watch_arm.c (at rest, armed) and watch_judge.c (verdicts, incidents) share.
+// Inside of the loop: what watch.c (events), watch_arm.c (at rest, armed) and watch_judge.c (verdicts, incidents)
+// share.
 #ifndef ST_WATCHDOG_WATCH_INT_H
 #define ST_WATCHDOG_WATCH_INT_H
 
@@ -7,8 +8,8 @@
 struct st_wd_bench { // an armed cgroup
     bool used;       // false: free, and never touched
     uint32_t cell;
-    bool resting;    // its cell is at rest: only the files are kept open (ST_WD_C_NAMED)
-    bool warned;     // this state has been reported
+    bool resting; // its cell is at rest: only the files are kept open (ST_WD_C_NAMED)
+    bool warned;  // this state has been reported
     enum st_wd_state reported;
     int dir;              // owns; the watched cgroup, open for reading
     int owner_dir;        // owns; O_PATH
@@ -32,7 +33,7 @@ struct st_wd_watch {
     struct st_wd_discover discover;
     struct st_wd_bench *bench; // owns (a mapping), ST_WD_BENCHES
     struct st_wd_processes *processes;
-    char *record; // ST_WD_EVIDENCE_MAX
+    char *record;              // ST_WD_EVIDENCE_MAX
     int epoll, timer, signals; // owns
     struct st_wd_scrape scrape[ST_WD_SCRAPES];
     struct st_wd_metrics metrics;

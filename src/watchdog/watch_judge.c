@@ -11,9 +11,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define OWNER_MS 10000   // between two looks for who owns the limit
-#define POLL_MS 2000     // pace of a quiet cgroup for which no event can be had
-#define METRICS_MS 5000  // between two writings of the metrics file
+#define OWNER_MS 10000  // between two looks for who owns the limit
+#define POLL_MS 2000    // pace of a quiet cgroup for which no event can be had
+#define METRICS_MS 5000 // between two writings of the metrics file
 #define CI_MS 200
 
 // ---- metrics ------------------------------------------------------------------------------------
@@ -150,8 +150,7 @@ static bool not_now(struct st_wd_watch *w, struct st_wd_bench *b, uint64_t now_m
     struct st_wd_cell *own = st_wd_cell_of(w, b);
     for (size_t k = 0; k < ST_WD_BENCHES; k++) {
         struct st_wd_bench *o = &w->bench[k];
-        if (o != b && o->used && o->incident.phase != ST_WD_IDLE &&
-            w->cells.at[o->cell].owner_ino == own->owner_ino)
+        if (o != b && o->used && o->incident.phase != ST_WD_IDLE && w->cells.at[o->cell].owner_ino == own->owner_ino)
             return true;
     }
     return now_ms < own->quiet_until_ms;

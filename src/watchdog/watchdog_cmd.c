@@ -32,8 +32,13 @@ struct replay {
 };
 static const struct st_choice formats[] = {{"text", FORMAT_TEXT}, {"json", FORMAT_JSON}, {NULL}};
 static const struct st_opt replay_opts[] = {
-    {.name = "format", .letter = 'f', .arg = "FORMAT", ST_OPT_ENUM_AT(struct replay, format), .choices = formats,
-     .def = "text", .help = "what to write"},
+    {.name = "format",
+     .letter = 'f',
+     .arg = "FORMAT",
+     ST_OPT_ENUM_AT(struct replay, format),
+     .choices = formats,
+     .def = "text",
+     .help = "what to write"},
     {.name = "every", ST_OPT_FLAG_AT(struct replay, every), .help = "a line for every sample, not only for changes"},
 };
 
@@ -110,14 +115,16 @@ const struct st_program st_wd_program = {
     .name = "stella-watchdog",
     .section = 8,
     .summary = "end a cgroup that hangs at its memory limit, and nothing else",
-    .about = "stella-watchdog watches cgroups (v2) and ends one that is live-locked at its memory limit, which the kernel "
-             "would leave hanging for hours. One that is merely full of cache it leaves alone.",
-    .description = "A cgroup that exhausts its memory limit can hang without ever being killed: as long as reclaim frees "
-                   "some page of a file, the kernel does not declare out-of-memory, and the job spends its time reading "
-                   "the same pages again. stella-watchdog tells this from a cgroup whose page cache fills the limit, and "
-                   "ends it: the process that holds most, its tree, then the cgroup.\n\n"
-                   "It sleeps until the kernel says that a limit was hit. Data goes to standard output, everything else "
-                   "to standard error.",
+    .about =
+        "stella-watchdog watches cgroups (v2) and ends one that is live-locked at its memory limit, which the kernel "
+        "would leave hanging for hours. One that is merely full of cache it leaves alone.",
+    .description =
+        "A cgroup that exhausts its memory limit can hang without ever being killed: as long as reclaim frees "
+        "some page of a file, the kernel does not declare out-of-memory, and the job spends its time reading "
+        "the same pages again. stella-watchdog tells this from a cgroup whose page cache fills the limit, and "
+        "ends it: the process that holds most, its tree, then the cgroup.\n\n"
+        "It sleeps until the kernel says that a limit was hit. Data goes to standard output, everything else "
+        "to standard error.",
     .verbs = verbs,
     .groups = groups,
     .exit_codes = exit_codes,

@@ -28,9 +28,9 @@ struct st_wd_cell {
     uint64_t owner_ino;      // of the cgroup whose limit binds, when last looked
     uint64_t quiet_until_ms; // no new incident before
     struct st_wd_judge judge;
-    uint32_t gen;  // changes when the cell is used again
-    uint32_t next; // free list
-    int fd[2];     // memory.events of the owner; PSI trigger (or memory.events of another level). -1
+    uint32_t gen;   // changes when the cell is used again
+    uint32_t next;  // free list
+    int fd[2];      // memory.events of the owner; PSI trigger (or memory.events of another level). -1
     uint16_t bench; // armed: index + 1
     uint16_t path_len;
     uint8_t flags;

@@ -22,13 +22,24 @@ struct options {
 };
 
 static const struct st_opt opts[] = {
-    {.name = "memory-max", .letter = 'm', .arg = "BYTES", ST_OPT_BYTES_AT(struct options, max), .min = ST_MIB,
+    {.name = "memory-max",
+     .letter = 'm',
+     .arg = "BYTES",
+     ST_OPT_BYTES_AT(struct options, max),
+     .min = ST_MIB,
      .help = "memory.max of the cgroup, like 3G or 512Mi"},
-    {.name = "parent", .arg = "PATH", ST_OPT_STRING_AT(struct options, parent),
+    {.name = "parent",
+     .arg = "PATH",
+     ST_OPT_STRING_AT(struct options, parent),
      .help = "make the cgroup in this one; it must hold no process of its own"},
-    {.name = "evidence", .arg = "FILE", ST_OPT_STRING_AT(struct options, evidence),
+    {.name = "evidence",
+     .arg = "FILE",
+     ST_OPT_STRING_AT(struct options, evidence),
      .help = "append a JSON record for each verdict and action"},
-    {.name = "mount", .arg = "DIR", ST_OPT_STRING_AT(struct options, mount), .def_text = ST_WD_MOUNT,
+    {.name = "mount",
+     .arg = "DIR",
+     ST_OPT_STRING_AT(struct options, mount),
+     .def_text = ST_WD_MOUNT,
      .help = "where cgroup v2 is mounted"},
 };
 
@@ -82,10 +93,12 @@ static int make_cgroup(struct job *j, struct st_err *err)
     while (st_sv_line(&text, &line))
         if (st_sv_starts(line, ST_SV("0::")))
             own = st_sv_from(line, 3);
-    bool made = j->o->parent ? try_parent(j, st_sv_of(st_wd_cmd_path(j->o->mount ? j->o->mount : ST_WD_MOUNT, j->o->parent)))
-                             : try_parent(j, own) || try_parent(j, st_sv_dirname(own));
+    bool made = j->o->parent
+                    ? try_parent(j, st_sv_of(st_wd_cmd_path(j->o->mount ? j->o->mount : ST_WD_MOUNT, j->o->parent)))
+                    : try_parent(j, own) || try_parent(j, st_sv_dirname(own));
     if (!made)
-        return st_err_sys(err, "no cgroup with a memory limit can be made in %s; give --parent PATH of one that is "
+        return st_err_sys(err,
+                          "no cgroup with a memory limit can be made in %s; give --parent PATH of one that is "
                           "yours and holds no process (systemd-run --user --scope -p Delegate=yes makes one)",
                           j->o->parent ? j->o->parent : "this process's own or beside it");
     j->dir = openat(j->parent, j->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -213,7 +226,8 @@ static int run(const struct st_call *call, struct st_err *err)
     struct st_wd_aide aide = {.fd = -1};
     int status = 0;
     if (call->n_command == 0)
-        return st_err_set(err, ST_E_USAGE, "which command? stella-watchdog exec --memory-max 3G -- COMMAND ARGUMENT...");
+        return st_err_set(err, ST_E_USAGE,
+                          "which command? stella-watchdog exec --memory-max 3G -- COMMAND ARGUMENT...");
     if (!j.o->max)
         return st_err_set(err, ST_E_USAGE, "exec needs --memory-max BYTES");
     ST_AUTO_CLOSE int evidence =
@@ -242,9 +256,10 @@ const struct st_verb st_verb_wd_exec = {
     .words = "exec",
     .summary = "run a command in a fresh cgroup with a memory limit, under watch",
     .args = "-- COMMAND [ARGUMENT]...",
-    .about = "Runs a command in a cgroup of its own. When it dies of memory (killed by the kernel, or ended here because "
-             "it hung at its limit), the exit status is 137 and one line says so; else it is the command's own. What the "
-             "command leaves running is killed when it ends.",
+    .about =
+        "Runs a command in a cgroup of its own. When it dies of memory (killed by the kernel, or ended here because "
+        "it hung at its limit), the exit status is 137 and one line says so; else it is the command's own. What the "
+        "command leaves running is killed when it ends.",
     .takes_command = true,
     .opts = opts,
     .n_opts = ST_LEN(opts),

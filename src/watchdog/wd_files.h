@@ -24,7 +24,7 @@ bool st_wd_key_number(struct st_sv text, struct st_sv key, uint64_t *ret);
 // A zeroed mapping of which only the pages that are touched cost memory, and no more than these. NULL on failure.
 void *st_wd_map(size_t n);
 
-uint64_t st_wd_now_ms(void);  // CLOCK_BOOTTIME
+uint64_t st_wd_now_ms(void); // CLOCK_BOOTTIME
 uint64_t st_wd_ino(int dir); // 0: cannot be told
 
 // Directory entries by getdents64: readdir allocates.

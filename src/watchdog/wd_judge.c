@@ -25,11 +25,25 @@ struct options {
 static const struct st_choice formats[] = {{"text", FORMAT_TEXT}, {"json", FORMAT_JSON}, {NULL}};
 
 static const struct st_opt opts[] = {
-    {.name = "seconds", .letter = 's', .arg = "N", ST_OPT_COUNT_AT(struct options, seconds), .def = "8", .min = 1,
-     .max = 3600, .help = "look for so long; a hang shows after 5 to 7"},
-    {.name = "format", .letter = 'f', .arg = "FORMAT", ST_OPT_ENUM_AT(struct options, format), .choices = formats,
-     .def = "text", .help = "what to write; json is one record, with the samples"},
-    {.name = "mount", .arg = "DIR", ST_OPT_STRING_AT(struct options, mount), .def_text = ST_WD_MOUNT,
+    {.name = "seconds",
+     .letter = 's',
+     .arg = "N",
+     ST_OPT_COUNT_AT(struct options, seconds),
+     .def = "8",
+     .min = 1,
+     .max = 3600,
+     .help = "look for so long; a hang shows after 5 to 7"},
+    {.name = "format",
+     .letter = 'f',
+     .arg = "FORMAT",
+     ST_OPT_ENUM_AT(struct options, format),
+     .choices = formats,
+     .def = "text",
+     .help = "what to write; json is one record, with the samples"},
+    {.name = "mount",
+     .arg = "DIR",
+     ST_OPT_STRING_AT(struct options, mount),
+     .def_text = ST_WD_MOUNT,
      .help = "where cgroup v2 is mounted"},
 };
 
@@ -153,8 +167,9 @@ static int watch(struct look *l, const struct options *o, struct st_out *out, st
 static int run(const struct st_call *call, struct st_err *err)
 {
     if (call->parsed->n_args != 1)
-        return st_err_set(err, ST_E_USAGE, "which cgroup? Give its path, as in /proc/PID/cgroup (stella-watchdog judge "
-                                           "--help)");
+        return st_err_set(err, ST_E_USAGE,
+                          "which cgroup? Give its path, as in /proc/PID/cgroup (stella-watchdog judge "
+                          "--help)");
     struct look *l = calloc(1, sizeof *l);
     if (!l)
         return st_err_nomem(err);
@@ -171,13 +186,15 @@ const struct st_verb st_verb_wd_judge = {
     .words = "judge",
     .summary = "look at one cgroup and say what state it is in",
     .args = "PATH",
-    .about = "Looks at a cgroup for some seconds and says in one screen what is happening, whose limit it is, who holds "
-             "the memory and what to do. Changes nothing. At a terminal the screen is live.",
+    .about =
+        "Looks at a cgroup for some seconds and says in one screen what is happening, whose limit it is, who holds "
+        "the memory and what to do. Changes nothing. At a terminal the screen is live.",
     .max_args = 1,
     .opts = opts,
     .n_opts = ST_LEN(opts),
     .options_size = sizeof(struct options),
-    .examples = {{"Is this runner hung, or just full of cache", "stella-watchdog judge /kubepods.slice/kubepods-pod1.slice"},
+    .examples = {{"Is this runner hung, or just full of cache",
+                  "stella-watchdog judge /kubepods.slice/kubepods-pod1.slice"},
                  {"Keep the answer with its samples", "stella-watchdog judge --format json /ci/job1 >job1.json"}},
     .run = run,
 };

@@ -20,37 +20,67 @@ enum { RELIEF_RAISE, RELIEF_FREEZE };
 static const struct st_choice reliefs[] = {{"raise", RELIEF_RAISE}, {"freeze", RELIEF_FREEZE}, {NULL}};
 
 static const struct st_opt opts[] = {
-    {.name = "cgroup", .arg = "PATH", ST_OPT_LIST_AT(struct options, cgroups),
+    {.name = "cgroup",
+     .arg = "PATH",
+     ST_OPT_LIST_AT(struct options, cgroups),
      .help = "watch this cgroup; may be given more than once"},
-    {.name = "match", .arg = "PATTERN", ST_OPT_LIST_AT(struct options, matches),
+    {.name = "match",
+     .arg = "PATTERN",
+     ST_OPT_LIST_AT(struct options, matches),
      .help = "watch all cgroups whose path matches, also those that come later; * and ? within a name, ** over any "
              "number of names"},
-    {.name = "dry-run", .letter = 'n', ST_OPT_FLAG_AT(struct options, dry_run),
+    {.name = "dry-run",
+     .letter = 'n',
+     ST_OPT_FLAG_AT(struct options, dry_run),
      .help = "do nothing, but write the same records"},
-    {.name = "act", .arg = "RUNG", ST_OPT_STRING_AT(struct options, act),
+    {.name = "act",
+     .arg = "RUNG",
+     ST_OPT_STRING_AT(struct options, act),
      .def_text = "cgroup",
      .help = "highest rung of the ladder observe, warn, relieve, culprit, tree, kernel, cgroup, hook; +RUNG and -RUNG "
              "switch one on or off (relieve and kernel are off), separated by commas"},
-    {.name = "relief", .arg = "HOW", ST_OPT_ENUM_AT(struct options, relief), .choices = reliefs, .def = "raise",
+    {.name = "relief",
+     .arg = "HOW",
+     ST_OPT_ENUM_AT(struct options, relief),
+     .choices = reliefs,
+     .def = "raise",
      .help = "what the rung relieve does for up to 10 s"},
-    {.name = "protect", .arg = "NAMES", ST_OPT_LIST_AT(struct options, protect),
+    {.name = "protect",
+     .arg = "NAMES",
+     ST_OPT_LIST_AT(struct options, protect),
      .help = "never kill processes of these names, separated by commas, nor what they descend from; beside agents, "
              "container runtimes and inits"},
-    {.name = "evidence", .arg = "FILE", ST_OPT_STRING_AT(struct options, evidence),
+    {.name = "evidence",
+     .arg = "FILE",
+     ST_OPT_STRING_AT(struct options, evidence),
      .help = "append a JSON record for each verdict and action; - is standard output"},
-    {.name = "hook", .arg = "COMMAND", ST_OPT_STRING_AT(struct options, hook),
-     .help = "run this with each record on its standard input; words are separated by blanks, there is no shell; killed "
-             "after 30 s"},
-    {.name = "metrics", .arg = "WHERE", ST_OPT_STRING_AT(struct options, metrics),
+    {.name = "hook",
+     .arg = "COMMAND",
+     ST_OPT_STRING_AT(struct options, hook),
+     .help =
+         "run this with each record on its standard input; words are separated by blanks, there is no shell; killed "
+         "after 30 s"},
+    {.name = "metrics",
+     .arg = "WHERE",
+     ST_OPT_STRING_AT(struct options, metrics),
      .help = "Prometheus text: a file, unix:PATH, or an address like 127.0.0.1:9101"},
-    {.name = "record", .arg = "DIR", ST_OPT_STRING_AT(struct options, record),
+    {.name = "record",
+     .arg = "DIR",
+     ST_OPT_STRING_AT(struct options, record),
      .help = "keep every sample, as traces that replay reads"},
-    {.name = "require", .arg = "ABILITY", ST_OPT_LIST_AT(struct options, require),
-     .help = "fail at the start when this cannot be had: events, trigger, psi, inotify, processes, signal, kill, limit, "
-             "environ, mlock, oom-adj"},
-    {.name = "mount", .arg = "DIR", ST_OPT_STRING_AT(struct options, mount), .def_text = ST_WD_MOUNT,
+    {.name = "require",
+     .arg = "ABILITY",
+     ST_OPT_LIST_AT(struct options, require),
+     .help =
+         "fail at the start when this cannot be had: events, trigger, psi, inotify, processes, signal, kill, limit, "
+         "environ, mlock, oom-adj"},
+    {.name = "mount",
+     .arg = "DIR",
+     ST_OPT_STRING_AT(struct options, mount),
+     .def_text = ST_WD_MOUNT,
      .help = "where cgroup v2 is mounted"},
-    {.name = "allow-self", ST_OPT_FLAG_AT(struct options, allow_self),
+    {.name = "allow-self",
+     ST_OPT_FLAG_AT(struct options, allow_self),
      .help = "watch also a cgroup that holds this process or process 1"},
     {.name = "quiet", .letter = 'q', ST_OPT_FLAG_AT(struct options, quiet), .help = "log actions only"},
 };
@@ -153,8 +183,10 @@ static int look(struct run *r, struct st_err *err)
         st_wd_domain_close(&d);
         bool self = one >= 0 && st_wd_holds_pid(one, getpid());
         if (one >= 0 && !r->o->allow_self && (self || st_wd_holds_pid(one, 1)))
-            return st_err_set(err, ST_E_INPUT, "--cgroup %.200s holds %s: killing it would end %s (--allow-self "
-                              "watches it all the same)", r->patterns[i].text, self ? "this process" : "process 1",
+            return st_err_set(err, ST_E_INPUT,
+                              "--cgroup %.200s holds %s: killing it would end %s (--allow-self "
+                              "watches it all the same)",
+                              r->patterns[i].text, self ? "this process" : "process 1",
                               self ? "the watchdog too" : "the whole system");
         if (i == 0 && one >= 0) {
             close(dir);
@@ -227,10 +259,11 @@ const struct st_verb st_verb_wd_run = {
     .words = "run",
     .summary = "watch cgroups, and end one that hangs at its memory limit",
     .args = "",
-    .about = "Watches cgroups and sleeps until one runs into its memory limit. One that is merely full of cache is left "
-             "alone. One that is live-locked is ended: first the process that holds most memory, then its tree, then the "
-             "cgroup; never agents, container runtimes and inits.\n\n"
-             "What cannot be done here (a read-only mount, no permission) is said at the start, and the rest goes on.",
+    .about =
+        "Watches cgroups and sleeps until one runs into its memory limit. One that is merely full of cache is left "
+        "alone. One that is live-locked is ended: first the process that holds most memory, then its tree, then the "
+        "cgroup; never agents, container runtimes and inits.\n\n"
+        "What cannot be done here (a read-only mount, no permission) is said at the start, and the rest goes on.",
     .opts = opts,
     .n_opts = ST_LEN(opts),
     .options_size = sizeof(struct options),

@@ -22,9 +22,9 @@ enum st_wd_rung {
         ST_WD_RUNG_COUNT
 };
 
-#define ST_WD_OUTCOMES(X)  \
-    X(DONE, "done")        \
-    X(FAILED, "failed")    \
+#define ST_WD_OUTCOMES(X) \
+    X(DONE, "done")       \
+    X(FAILED, "failed")   \
     X(DRY_RUN, "dry-run")
 
 enum st_wd_outcome {

@@ -109,8 +109,8 @@ static void holders(struct st_out *o, const struct st_wd_screen *s)
         st_out_fmt(o, "  %10d  %-8s  ", (int)shown[k]->pid, human(st_wd_process_bytes(shown[k]), a));
         st_out_safe(o, st_sv_of(shown[k]->comm));
         st_out_puts(o, shown[k]->flags & (ST_WD_P_NAMED | ST_WD_P_INIT) ? "  (never killed)"
-                       : shown[k]->flags & ST_WD_P_ABOVE               ? "  (above an agent, never killed)"
-                                                                       : "");
+                       : shown[k]->flags & ST_WD_P_ABOVE                ? "  (above an agent, never killed)"
+                                                                        : "");
         st_out_putc(o, '\n');
     }
     if (!shown[0])
@@ -143,8 +143,9 @@ static void end_it(struct st_out *o, const struct st_wd_screen *s)
         snprintf(text, sizeof text, "End %s: kill -9 %d frees up to %s, and the job around it can report its failure.",
                  p->comm, (int)p->pid, human(st_wd_process_bytes(p), held));
     else
-        snprintf(text, sizeof text, "No single process is to be killed. End all of it: echo 1 > cgroup.kill in its "
-                                    "directory.");
+        snprintf(text, sizeof text,
+                 "No single process is to be killed. End all of it: echo 1 > cgroup.kill in its "
+                 "directory.");
     wrapped(o, text);
     wrapped(o, "The kernel will not do it: each reclaim still frees some page, so it never declares out-of-memory.");
     if (s->verdict->suggested_limit)

@@ -6,7 +6,7 @@
 #include "watchdog/policy.h"
 #include "watchdog/victim.h"
 
-struct st_wd_screen { // all borrowed
+struct st_wd_screen {         // all borrowed
     struct st_sv path, owner; // without leading '/', with it
     const struct st_wd_verdict *verdict;
     const struct st_wd_processes *processes;

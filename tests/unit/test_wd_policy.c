@@ -11,7 +11,7 @@ struct world {
     double limit, high, anon, shmem, cache, mapped, dirty;
     double anon_grows, mapped_grows;
     double faults, refaults, steals, scans, max_events, high_events, swap_in, swap_out;
-    double mem_some, io_some, user, system;
+    double mem_some, io_some, user, system, ooms;
     double swap_used, swap_free, swap_used_grows, anon_refaults; // no pswpin then, as before kernel 6.13
     bool no_psi;
 };
@@ -116,6 +116,7 @@ static void step(struct run *r, const struct world *w, double dt, double t)
     gauge(r, ST_WD_F_current, ST_MIN(anon + w->shmem + cache + 7, w->high > 0 ? w->high + 2 : w->limit));
     counter(r, ST_WD_F_ev_max, w->max_events * dt);
     counter(r, ST_WD_F_ev_high, w->high_events * dt);
+    counter(r, ST_WD_F_ev_oom, w->ooms * dt);
     counter(r, ST_WD_F_pgmajfault, w->faults * dt);
     counter(r, ST_WD_F_refault_file, w->refaults * dt);
     counter(r, ST_WD_F_pgsteal, w->steals * dt);
@@ -213,6 +214,14 @@ static void test_wd_policy_leaves_alone(void)
     w = growing; // a program that loads beside a heap, on a slow disk: what it reads stays
     w.anon_grows = 0, w.mapped_grows = 3, w.faults = 60, w.mem_some = 0.99, w.io_some = 0.99;
     TAP_OK(acts_after(&w, 30) < 0 && r.warn_at < 0, "cold start beside 43 %% pinned");
+    w = growing; // a third is pinned, and a fifth of the time nobody waits
+    w.anon = 170, w.cache = 330, w.mapped = 300, w.anon_grows = 0, w.mapped_grows = 0, w.mem_some = 0.8, w.io_some = 0;
+    w.steals = 9000;
+    TAP_OK(acts_after(&w, 30) < 0, "busy with a third pinned");
+    w = growing; // a build on a slow machine: code is read again, and its processes compute
+    w.anon = 300, w.cache = 200, w.mapped = 150, w.user = 0.4, w.system = 0.5;
+    double t = acts_after(&w, 8);
+    TAP_OK(t < 0, "one that computes gets twice the time");
     w = (struct world){.limit = 512,
                        .anon = 10,
                        .cache = 495,
@@ -343,6 +352,11 @@ static void test_wd_policy_holds(void)
     w.anon = 479, w.anon_grows = 4, w.cache = 1; // the kernel is near, and does not come
     double t = acts_after(&w, 12);
     TAP_OK(r.seen[ST_WD_KERNEL] && t > 6 && t < 9, "a kernel that does not act: we do, after %.2f s", t);
+
+    w = plateau; // OOM is declared again and again, and finds nobody to kill
+    w.ooms = 20;
+    t = acts_after(&w, 20);
+    TAP_OK(r.seen[ST_WD_KERNEL] && t > 6 && t < 9, "an OOM killer without a victim: act after %.2f s", t);
 
     begin(&r);
     live(&r, &idle, 10);
