@@ -216,7 +216,7 @@ static void test_wd_policy_leaves_alone(void)
     TAP_OK(acts_after(&w, 30) < 0 && r.warn_at < 0, "cold start beside 43 %% pinned");
     w = growing; // a third is pinned, and a fifth of the time nobody waits
     w.anon = 170, w.cache = 330, w.mapped = 300, w.anon_grows = 0, w.mapped_grows = 0, w.mem_some = 0.8, w.io_some = 0;
-    w.steals = 9000;
+    w.steals = 9000, w.user = 0.5;
     TAP_OK(acts_after(&w, 30) < 0, "busy with a third pinned");
     w = growing; // a build on a slow machine: code is read again, and its processes compute
     w.anon = 300, w.cache = 200, w.mapped = 150, w.user = 0.4, w.system = 0.5;
