@@ -44,7 +44,7 @@ const struct st_wd_policy st_wd_policy_default = {
 #define STEP_MAX_S 2.5    // a longer gap between samples counts as this
 #define OPEN_AT_S 1.0     // evidence at which a must-end state is named
 #define BUCKET_OVER_S 3.0 // the bucket holds so much more than act_s
-#define DRAIN 1.0         // seconds of evidence lost in a second without any
+#define DRAIN 0.5         // seconds of evidence lost in a second without any
 #define SWAP_ROOM 0.05    // of the limit
 #define LEAK_POINTS 16
 #define NEXT_OPEN_MS 250
