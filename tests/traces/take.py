@@ -170,15 +170,19 @@ def main():
             end = min(dead + killed + [log["at"]["stop"] if log else rows[-1]["t"]])
             ready = log["at"].get("ready", limit) if log else rows[0]["t"]
             begin = onset(rows, f"p{watch}", ready, limit, end)
-            if kind == "must-end" and begin is None and cases:
-                kind = "ambiguous"  # slow, but over a tenth of its speed, or ended by the kernel before
+            acted = cases and run.rstrip("/").endswith("/stella") and end < min(begin or limit + 4, limit + 8) + within
+            if kind == "must-end" and cases and (begin is None or acted):
+                kind = "ambiguous"  # slow, but over a tenth of its speed; ended by the kernel, or by the tool, before
             first, last = limit - o.before, min(max(begin or limit, limit), limit + 15) + o.after
             rows = [r for r in rows if first <= r["t"] <= last]
         n = write(f"{o.out}/{name}.trace", name, rows, hz)
         t0 = rows[0]["t"]
         act = ("-", "-")
         if kind == "must-end":
-            latest = min(begin or limit + 4, limit + 8) + within  # an onset may come late where progress swings about a tenth
+            latest = begin or limit + 4
+            if within < 15:  # shapes P and G: where progress swings about a tenth the onset comes late
+                latest = min(latest, limit + 8)
+            latest += within
             act = (f"{limit - t0 + 2:.1f}", f"{latest - t0:.1f}")
         print("\t".join([name, kind, states, *act, f"{begin - t0:.1f}" if begin else "-"]))
         if n < 8:
