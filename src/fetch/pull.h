@@ -7,7 +7,7 @@
 #include "image/open.h"
 
 // What the process costs: code, libcurl, OpenSSL, certificates. Measured (docs/BENCHMARKS.md).
-#define ST_PULL_PRIVATE_BYTES (8ull << 20)
+#define ST_PULL_PRIVATE_BYTES (6ull << 20)
 
 struct st_pull_options {
     const char *creds;           // "USER:PASSWORD" or "USER"; NULL: where logins are kept (login.h)

@@ -674,7 +674,7 @@ def part_nginx(t):
     t.write("nginx.conf", f"""daemon off; user root; pid {t.path('nginx.pid')}; error_log {t.path('nginx.log')}; events {{}}
 http {{ access_log {t.path('access.log')}; client_body_temp_path {t.path('b')}; proxy_temp_path {t.path('p')}; fastcgi_temp_path {t.path('f')};
   uwsgi_temp_path {t.path('u')}; scgi_temp_path {t.path('s')};
-  limit_req_zone $server_name zone=one:1m rate=60r/m; limit_req_status 429;
+  limit_req_zone $binary_remote_addr zone=one:1m rate=60r/m; limit_req_status 429;
   server {{ listen {address}:{front} ssl http2; ssl_certificate {cert}; ssl_certificate_key {key}; keepalive_requests 3;
     location / {{ proxy_pass http://127.0.0.1:{back}; proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto https;
       limit_req zone=one burst=1 nodelay; limit_rate 2m; }} }} }}""".encode())
