@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
 
@@ -77,12 +78,28 @@ def part_pull(t):
     platforms(t, r, im, want)
     refusals(t, r, im)
     r.reset()
+    second_look(t, r)
     t0 = time.time()
     noise = big_image(2)
     r.add(noise, tag="noise")
     code, out, err = t.scan(f"localhost:{r.port}/app:noise", *PURLS, "--bandwidth", "1Mi")
     t.ok(code == 0 and time.time() - t0 > 1.2, "--bandwidth holds back", code, err, time.time() - t0)
     r.close()
+
+
+def second_look(t, r):
+    """An executable whose table of sections stands behind the section that is wanted: read again, by Range from the kept inflate state."""
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden"))
+    from make_exe_java import elf
+    audit = zlib.compress(b'{"packages":[{"name":"serde","version":"1.0.0","source":"crates.io"}]}')
+    exe = elf([(".text", 6, os.urandom(3 << 20)), (".dep-v0", 2, audit), (".data", 3, os.urandom(2 << 20))])
+    im = Image([tar([("before", os.urandom(14 << 20)), ("usr/bin/tool", exe), ("behind", os.urandom(3 << 20))])])
+    want = purls(t, im, "exe")
+    r.add(im, tag="exe")
+    del r.log[:]
+    t.same(want, "a second look at an executable", f"localhost:{r.port}/app:exe", *PURLS)
+    ranges = [int(x[2]["Range"].split("=")[1].split("-")[0]) for x in r.asked(sha(im.blobs[0])) if "Range" in x[2]]
+    t.ok(b"serde" in want and len(ranges) == 1 and ranges[0] > 8 << 20, "begins where the inflate state was kept", ranges)
 
 
 def platforms(t, r, im, want):
