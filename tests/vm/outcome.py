@@ -1,8 +1,8 @@
 """What one run of a case came to, from its log and its recorded trace: rows of results.tsv.
 
-Onset of a hang: from then on until the end of the run, the progress of the process that the case watches stays under a
-tenth of its usual rate (two-second windows): of an agent's before the hog began, of a hog's before it met the limit. Under
-emulation the two share a CPU, so that an agent is slower from the moment at which a hog starts."""
+Onset of a hang: in the two seconds that begin then, and on the whole from then until the end of the run, the process that
+the case watches makes less than a tenth of its usual progress: of an agent's before the hog began, of a hog's before it met
+the limit. (Under emulation the two share a CPU, so that an agent is slower from the moment at which a hog starts.)"""
 
 import json
 import os
@@ -47,23 +47,24 @@ def rates(t, v, window=2.0):
 
 def onset(trace, counter, usual_from, usual_to, limit, end, ended):
     """(onset or None, share of the usual rate left in the last 5 s or None)."""
-    r = rates(trace["t"], trace[f"p{counter}"])
-    before = sorted(v for t, v in r if usual_from + 2 <= t <= usual_to) or sorted(v for t, v in r if t <= limit and v > 0)
-    after = [(t, v) for t, v in r if limit <= t <= end]
-    if not before or not after:
+    t, p = trace["t"], trace[f"p{counter}"]
+    before = sorted(v for at, v in rates(t, p) if usual_from + 2 <= at <= usual_to) or \
+        sorted(v for at, v in rates(t, p) if at <= limit and v > 0)
+    last = max((i for i in range(len(t)) if t[i] <= end), default=0)
+    if not before or before[len(before) // 2] <= 0 or t[last] <= limit:
         return None, None
-    usual = before[len(before) // 2]
-    if usual <= 0:
-        return None, None
-    last = [v for t, v in after if t > end - 5]
-    begin = None
-    for t, v in reversed(after):
-        if v >= 0.1 * usual:
+    tenth = before[len(before) // 2] / 10
+    begin, j = None, 0
+    for i in range(last):
+        while t[j] < t[i] + 2 and j < last:
+            j += 1
+        if t[i] >= limit and t[j] >= t[i] + 2 and (p[j] - p[i]) / (t[j] - t[i]) < tenth and (p[last] - p[i]) / (t[last] - t[i]) < tenth:
+            begin = t[i]
             break
-        begin = t - 2.0  # the window began there
-    if begin is not None and not ended and end - begin < 10:
+    if begin is not None and not ended and t[last] - begin < 10:
         begin = None  # a dip that nobody can call a hang yet
-    return (None if begin is None else max(begin, limit)), (sum(last) / len(last) / usual if last else None)
+    i = min(i for i in range(len(t)) if t[i] >= t[last] - 5)
+    return begin, (p[last] - p[i]) / (t[last] - t[i]) / tenth / 10 if last > i else None
 
 
 class Run:
