@@ -129,7 +129,7 @@ def fmt(v, digits=1):
     return "-" if v is None else f"{v:.{digits}f}"
 
 
-def base_row(run, case):
+def base_row(run, case, acted):
     limit, stop = run.at.get("limit"), run.at["stop"]
     hogs = [i for i, r in run.roles.items() if r == "hog"]
     jobs = [i for i, r in run.roles.items() if r == "job"]
@@ -141,20 +141,22 @@ def base_row(run, case):
             limit = min(t, limit or t)
             break
     first_death = min(dead.values(), default=None)
-    end = first_death if first_death is not None else stop
-    begin, left = None, None
+    # what the watched process did until somebody acted; and, where the hog's own process lives on, after that
+    end = min([t for t in (first_death, *acted) if t is not None], default=stop)
+    begin, left, after = None, None, None
     if limit is not None and case["kind"] == "end":
         watch, hog = int(case["opts"].get("watch", 0)), min(run.at[f"start{i}"] for i in hogs)
         # the usual rate: of the agent while it is alone, of the hog until it meets the limit
         usual = (hog, limit) if watch in hogs else (run.at.get("ready", hog - 5), hog)
-        begin, left = onset(run.trace, watch, *usual, limit, end, first_death is not None)
+        begin, left = onset(run.trace, watch, *usual, limit, end, end < stop)
+        after = onset(run.trace, watch, *usual, limit, stop, True)[1]
     finished = "-"
     if jobs:
         bad = [i for i in jobs if i not in run.ends or run.ends[i][0] > stop or run.ends[i][1] != 0]
         finished = "no:" + ",".join(str(run.ends[i][1]) if i in run.ends and run.ends[i][0] <= stop else "late" for i in bad) if bad else "yes"
     died = [f"{run.roles[i]}{i}" for i in sorted(dead, key=dead.get)]
     innocent = sum(run.roles[i] in INNOCENT for i in dead)
-    return {"limit": limit, "onset": begin, "left": left, "finished": finished, "died": died, "innocent": innocent,
+    return {"limit": limit, "onset": begin, "left": left, "after": after, "finished": finished, "died": died, "innocent": innocent,
             "hog_end": hog_end, "first_death": first_death, "stop": stop, "dead": dead}
 
 
@@ -171,11 +173,11 @@ def would_be(tool, t, case, limit, b):
 def rows(directory, case, cell, build, host_load, date):
     """One row for what the run's own tool (or nobody) did, one for each dry peer."""
     run = Run(directory)
-    b = base_row(run, case)
     tool = run.head.get("tool", "none")
     kind = case["kind"] + (":" + case["shape"] if case["shape"] else "")
     records, actions = run.evidence(), run.actions()
     acted = [t for t, r in actions if not r.get("dry_run")]
+    b = base_row(run, case, acted)
     kernel = min((t for t, _, _ in run.killed), default=None)
     limit, start = b["limit"], run.at.get("start0", 0)
     common = {"date": date, "cell": cell, "case": case["name"], "kind": kind, "build": build, "host_load": host_load,
@@ -186,7 +188,9 @@ def rows(directory, case, cell, build, host_load, date):
     if b["first_death"] is not None:
         ours = bool(acted) and (kernel is None or acted[0] <= kernel) if tool == "stella" else tool == "systemd-oomd" and run.oomd_killed()
         ended_by = tool if ours else "kernel" if kernel is not None else "?"
-    end = b["hog_end"] if b["hog_end"] is not None else b["first_death"]
+    elif acted and (b["after"] or 0) >= 0.1:
+        ended_by = tool  # it killed parts of the hog until the agent had its speed back
+    end = acted[-1] if acted and b["first_death"] is None else b["hog_end"] if b["hog_end"] is not None else b["first_death"]
     row = common | {"tool": tool, "ended_by": ended_by, "died": ",".join(b["died"]) or "-", "innocent": b["innocent"],
                     "from_limit_s": fmt(end - limit if end and limit else None),
                     "from_onset_s": fmt(end - b["onset"] if end and b["onset"] is not None else None)}
