@@ -39,7 +39,7 @@ test-release: all
 	$(MESON_TEST) -C build
 
 check-full: check ## check, lint, and the slow tests (ST_FULL=1: truth on the whole corpus)
-	tools/install-deps truth
+	tools/install-deps servers truth
 	$(MAKE) lint
 	ST_FULL=1 ST_TRUTH_NETWORK=1 $(MESON_TEST) -C build --timeout-multiplier 20
 

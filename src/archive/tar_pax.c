@@ -51,7 +51,7 @@ static int add_map(struct st_tar *t, struct st_sv value, struct st_err *err)
 {
     struct st_sv offset, length;
     uint64_t o, n;
-    tar_sparse_clear(t); // of two maps the last one counts, as of any two records
+    tar_sparse_clear(t);         // of two maps the last one counts, as of any two records
     t->has_map = value.len != 0; // an empty value takes a record back, as of any other
     while (st_sv_split(&value, ',', &offset)) {
         if (!st_sv_split(&value, ',', &length) || !st_sv_u64(offset, 10, &o) || !st_sv_u64(length, 10, &n))

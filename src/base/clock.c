@@ -26,3 +26,44 @@ void st_clock_text(int64_t wall_ms, char ret[static ST_CLOCK_TEXT])
     if (wall_ms <= 0 || !gmtime_r(&t, &tm) || !strftime(ret, ST_CLOCK_TEXT, "%Y-%m-%dT%H:%M:%SZ", &tm))
         snprintf(ret, ST_CLOCK_TEXT, "-");
 }
+
+void st_clock_text_ms(int64_t wall_ms, char ret[static ST_CLOCK_TEXT_MS])
+{
+    char text[ST_CLOCK_TEXT];
+    st_clock_text(wall_ms, text);
+    snprintf(ret, ST_CLOCK_TEXT_MS, text[0] == '-' ? "-" : "%.19s.%03dZ", text, (int)(wall_ms % 1000));
+}
+
+bool st_clock_read(struct st_sv text, int64_t *ret_ms)
+{
+    static const char form[] = "dddd-dd-ddTdd:dd:dd"; // d: a digit
+    int v[6] = {0}, at = 0;
+    int64_t ms = 0;
+    if (text.len < sizeof form || text.ptr[text.len - 1] != 'Z')
+        return false;
+    for (size_t i = 0; i + 1 < sizeof form; i++) {
+        bool digit = text.ptr[i] >= '0' && text.ptr[i] <= '9';
+        if (form[i] == 'd' ? !digit : text.ptr[i] != form[i])
+            return false;
+        if (digit)
+            v[at] = v[at] * 10 + (text.ptr[i] - '0');
+        else
+            at++;
+    }
+    struct st_sv fraction = st_sv_sub(text, sizeof form - 1, text.len - sizeof form);
+    for (size_t i = 0; i < fraction.len; i++) {
+        char c = fraction.ptr[i];
+        if (i == 0 ? c != '.' || fraction.len < 2 : c < '0' || c > '9')
+            return false;
+        if (i >= 1 && i <= 3)
+            ms = ms * 10 + (c - '0');
+    }
+    for (size_t i = fraction.len; fraction.len && i < 4; i++)
+        ms *= 10;
+    struct tm tm = {
+        .tm_year = v[0] - 1900, .tm_mon = v[1] - 1, .tm_mday = v[2], .tm_hour = v[3], .tm_min = v[4], .tm_sec = v[5]};
+    if (v[0] < 1970 || v[1] < 1 || v[1] > 12 || v[2] < 1 || v[2] > 31 || v[3] > 23 || v[4] > 59 || v[5] > 60)
+        return false;
+    *ret_ms = (int64_t)timegm(&tm) * 1000 + ms;
+    return true;
+}

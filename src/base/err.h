@@ -25,6 +25,7 @@
     X(ST_E_TIMEOUT, 1, "timeout")         \
     X(ST_E_CANCELLED, 1, "cancelled")     \
     X(ST_E_INTERNAL, 1, "internal")       \
+    X(ST_E_CONFLICT, 1, "conflict")       \
     X(ST_E_INPUT, 2, "bad_input")         \
     X(ST_E_USAGE, 2, "usage")             \
     X(ST_E_AUTH, 3, "auth")               \

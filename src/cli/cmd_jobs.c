@@ -1,270 +1,362 @@
-// stella scanner jobs list, stella scanner jobs show: the record of scans.
+// stella scanner jobs, stella scanner deadletter.
 #include "base/ckd.h"
 #include "base/clock.h"
-#include "base/json.h"
-#include "base/quantity.h"
-#include "cli/cli.h"
-#include "store/home.h"
-#include "store/store.h"
+#include "cli/render.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #define LIMIT_DEFAULT "50"
-#define LIMIT_MAX 10000
 #define SHORT_ID 12
-#define IMAGE_WIDTH 40
-
-enum { TABLE, JSON };
-static const struct st_choice formats[] = {{"table", TABLE}, {"json", JSON}, {NULL}};
 
 struct raw {
     const char *status;
     uint64_t last, limit;
     int format;
+    bool force, all;
+    struct st_watch watch;
 };
+
+#define STATUS_OPTION                                                                                                  \
+    {                                                                                                                  \
+        "status", 0, ST_OPT_STRING_AT(struct raw, status),                                                             \
+            .arg = "WORD,...",                                                                                         \
+            .help = "only these states (pending, processing, completed, failed, cancelled) or reasons (oom, timeout, " \
+                    "corrupt_layer, ...); failed covers every reason"                                                  \
+    }
+#define LAST_OPTION                                                                            \
+    {                                                                                          \
+        "last", 0, ST_OPT_DURATION_AT(struct raw, last),                                       \
+            .arg = "TIME", .help = "only jobs that changed in the last TIME, as 30m, 1h or 7d" \
+    }
+#define LIMIT_OPTION                                                                                       \
+    {                                                                                                      \
+        "limit", 0, ST_OPT_COUNT_AT(struct raw, limit), .arg = "N", .help = "at most N, the newest",       \
+                                                        .def = LIMIT_DEFAULT, .min = 1, .max = ST_LIST_MAX \
+    }
 
 static const struct st_opt list_options[] = {
-    {"status", 0, ST_OPT_STRING_AT(struct raw, status), .arg = "WORD,...",
-     .help = "only these states (pending, processing, completed, failed, cancelled) or reasons (oom, timeout, "
-             "corrupt_layer, ...); failed covers every reason"},
-    {"last", 0, ST_OPT_DURATION_AT(struct raw, last), .arg = "TIME",
-     .help = "only jobs that changed in the last TIME, as 30m, 1h or 7d"},
-    {"limit", 0, ST_OPT_COUNT_AT(struct raw, limit), .arg = "N", .help = "at most N, the newest", .def = LIMIT_DEFAULT,
-     .min = 1, .max = LIMIT_MAX},
-    {"format", 0, ST_OPT_ENUM_AT(struct raw, format), .arg = "FORMAT", .help = "what to print", .def = "table",
-     .choices = formats},
+    STATUS_OPTION, LAST_OPTION, LIMIT_OPTION, ST_FORMAT_OPTION(struct raw), ST_WATCH_OPTIONS(struct raw),
+};
+static const struct st_opt dead_list_options[] = {LAST_OPTION, LIMIT_OPTION, ST_FORMAT_OPTION(struct raw)};
+static const struct st_opt show_options[] = {ST_FORMAT_OPTION(struct raw)};
+static const struct st_opt retry_options[] = {
+    {"force", 0, ST_OPT_FLAG_AT(struct raw, force), .help = "also when it completed or its attempts are used up"},
+    ST_FORMAT_OPTION(struct raw),
+};
+static const struct st_opt dead_retry_options[] = {
+    {"all", 0, ST_OPT_FLAG_AT(struct raw, all), .help = "every dead letter"},
+    ST_FORMAT_OPTION(struct raw),
 };
 
-static const struct st_opt show_options[] = {
-    {"format", 0, ST_OPT_ENUM_AT(struct raw, format), .arg = "FORMAT", .help = "what to print", .def = "table",
-     .choices = formats},
-};
+// ---- the table ----------------------------------------------------------------------------------
 
-struct sink {
+#define CELL(name, expression)                                              \
+    static struct st_sv name(const void *row, char scratch[static ST_CELL]) \
+    {                                                                       \
+        const struct st_job *j = row;                                       \
+        (void)scratch;                                                      \
+        return expression;                                                  \
+    }
+CELL(c_id, st_sv_sub(st_sv_of(j->id), 0, SHORT_ID))
+CELL(c_image, j->image)
+CELL(c_size, st_cell_size(j->has_size, j->size, scratch))
+CELL(c_status, st_sv_of(st_job_state_word(j->state)))
+CELL(c_reason, j->reason)
+CELL(c_pool, j->pool)
+CELL(c_attempt, st_cell_number(j->attempt, scratch))
+CELL(c_peak, st_cell_size(j->peak_bytes != 0, j->peak_bytes, scratch))
+CELL(c_updated, st_cell_time(j->updated_ms, scratch))
+
+static const struct st_column columns[] = {
+    {"JOB", 12, .text = c_id},
+    {"IMAGE", 40, .stretch = true, .text = c_image},
+    {"SIZE", 8, .drop = 2, .text = c_size},
+    {"STATUS", 10, .colour = true, .text = c_status},
+    {"REASON", 17, .text = c_reason},
+    {"POOL", 8, .drop = 4, .text = c_pool},
+    {"ATTEMPT", 7, .drop = 5, .text = c_attempt},
+    {"PEAK", 8, .drop = 3, .text = c_peak},
+    {"UPDATED", 20, .drop = 1, .text = c_updated},
+};
+static const struct st_table table = {columns, ST_LEN(columns)};
+
+// ---- list ---------------------------------------------------------------------------------------
+
+struct listing {
+    const struct raw *r;
+    struct st_client *client;
     struct st_out *out;
-    struct st_json_out json;
-    int format;
+    bool dead;
 };
 
-static void json_text(struct st_json_out *w, const char *key, struct st_sv v)
+static int list_once(void *ctx, struct st_err *err)
 {
-    st_json_key(w, key);
-    if (v.len)
-        st_json_str(w, v);
-    else
-        st_json_null(w);
+    const struct listing *l = ctx;
+    struct st_sink sink = {.out = l->out, .format = (enum st_format)l->r->format, .table = &table};
+    struct st_req_list q = {
+        .status = st_sv_of(l->r->status), .last_s = l->r->last, .limit = (uint32_t)l->r->limit, .dead = l->dead};
+    return st_render_call(l->client, "scans.list", &q, &sink, err);
 }
 
-static void json_number(struct st_json_out *w, const char *key, bool known, uint64_t v)
+static int list(const struct st_call *call, bool dead, struct st_err *err)
 {
-    st_json_key(w, key);
-    if (known)
-        st_json_u64(w, v);
-    else
-        st_json_null(w);
-}
-
-static void json_time(struct st_json_out *w, const char *key, int64_t ms)
-{
-    char text[ST_CLOCK_TEXT];
-    st_clock_text(ms, text);
-    st_json_kv(w, key, st_sv_of(text));
-}
-
-static bool ended(const struct st_job *job)
-{
-    return job->state != ST_JOB_PENDING && job->state != ST_JOB_PROCESSING;
-}
-
-static void job_json(struct st_json_out *w, const struct st_job *job)
-{
-    st_json_open(w, '{');
-    st_json_kv(w, "id", st_sv_of(job->id));
-    st_json_kv(w, "image", job->image);
-    json_text(w, "digest", job->digest);
-    json_number(w, "size", job->has_size, job->size);
-    st_json_kv(w, "status", st_sv_of(st_job_state_word(job->state)));
-    json_text(w, "reason", job->reason);
-    json_text(w, "message", job->message);
-    json_text(w, "pool", job->pool);
-    st_json_key(w, "attempt");
-    st_json_u64(w, job->attempt);
-    json_number(w, "peakBytes", job->peak_bytes != 0, job->peak_bytes);
-    st_json_key(w, "exitCode");
-    if (ended(job))
-        st_json_i64(w, job->exit_code);
-    else
-        st_json_null(w);
-    json_text(w, "resumedFrom", job->resumed_from);
-    json_time(w, "createdAt", job->created_ms);
-    json_time(w, "startedAt", job->started_ms);
-    json_time(w, "updatedAt", job->updated_ms);
-    st_json_close(w, '}');
-}
-
-static void size_text(bool known, uint64_t bytes, char ret[static ST_QUANTITY_TEXT])
-{
-    if (known)
-        st_quantity_human(bytes, ret);
-    else
-        snprintf(ret, ST_QUANTITY_TEXT, "-");
-}
-
-// `text` in exactly `width` columns, as far as a column is a byte; the end of a long name is what tells images apart.
-static void cell(struct st_out *o, struct st_sv text, size_t width)
-{
-    if (!text.len)
-        text = ST_SV("-");
-    size_t used = ST_MIN(text.len, width);
-    if (text.len > width) {
-        st_out_puts(o, "...");
-        size_t from = text.len - (width - 3);
-        while (from < text.len && ((unsigned char)text.ptr[from] & 0xC0) == 0x80)
-            from++; // not inside a character
-        text = st_sv_from(text, from);
-    }
-    st_out_safe(o, text);
-    st_out_fmt(o, "%*s", (int)(width - used + 2), "");
-}
-
-#define ROW "%-12s  %-40s  %-8s  %-10s  %-13s  %-8s  %-7s  %-8s  %s\n"
-
-static int list_row(void *ctx, const struct st_job *job, struct st_err *err)
-{
-    struct sink *s = ctx;
-    if (s->format == JSON) {
-        job_json(&s->json, job);
-        return 0;
-    }
-    char size[ST_QUANTITY_TEXT], peak[ST_QUANTITY_TEXT], updated[ST_CLOCK_TEXT];
-    size_text(job->has_size, job->size, size);
-    size_text(job->peak_bytes != 0, job->peak_bytes, peak);
-    st_clock_text(job->updated_ms, updated);
-    st_out_fmt(s->out, "%.*s  ", SHORT_ID, job->id);
-    cell(s->out, job->image, IMAGE_WIDTH);
-    st_out_fmt(s->out, "%-8s  %-10s  ", size, st_job_state_word(job->state));
-    cell(s->out, job->reason, 13);
-    cell(s->out, job->pool, 8);
-    st_out_fmt(s->out, "%-7u  %-8s  %s\n", job->attempt, peak, updated);
-    return 0;
-}
-
-static void detail(struct st_out *o, const char *name, struct st_sv v)
-{
-    st_out_fmt(o, "%-13s ", name);
-    st_out_safe(o, v.len ? v : ST_SV("-"));
-    st_out_putc(o, '\n');
-}
-
-static int show_row(void *ctx, const struct st_job *job, struct st_err *err)
-{
-    struct sink *s = ctx;
-    if (s->format == JSON) {
-        job_json(&s->json, job);
-        return 0;
-    }
-    char size[ST_QUANTITY_TEXT], peak[ST_QUANTITY_TEXT], created[ST_CLOCK_TEXT], updated[ST_CLOCK_TEXT], number[32];
-    size_text(job->has_size, job->size, size);
-    size_text(job->peak_bytes != 0, job->peak_bytes, peak);
-    st_clock_text(job->created_ms, created);
-    st_clock_text(job->updated_ms, updated);
-    detail(s->out, "job:", st_sv_of(job->id));
-    detail(s->out, "image:", job->image);
-    detail(s->out, "digest:", job->digest);
-    detail(s->out, "size:", st_sv_of(size));
-    detail(s->out, "status:", st_sv_of(st_job_state_word(job->state)));
-    detail(s->out, "reason:", job->reason);
-    detail(s->out, "message:", job->message);
-    detail(s->out, "pool:", job->pool);
-    snprintf(number, sizeof number, "%u", job->attempt);
-    detail(s->out, "attempt:", st_sv_of(number));
-    detail(s->out, "resumed_from:", job->resumed_from);
-    detail(s->out, "peak:", st_sv_of(peak));
-    snprintf(number, sizeof number, "%d", job->exit_code);
-    detail(s->out, "exit_code:", ended(job) ? st_sv_of(number) : ST_SV_NULL);
-    detail(s->out, "created:", st_sv_of(created));
-    detail(s->out, "updated:", st_sv_of(updated));
-    detail(s->out, "options:", job->options);
-    return 0;
-}
-
-// 1: open; 0: nothing was recorded yet.
-static int open_store(struct st_store **ret, struct st_err *err)
-{
-    char home[PATH_MAX];
-    if (st_home_path(home, err))
+    const struct raw *r = call->options;
+    struct st_job_filter f;
+    if (r->status && st_job_filter_words(&f, st_sv_of(r->status), err)) // also where there is nothing to ask
         return -1;
-    if (st_store_open(home, false, ret, err)) {
-        if (err->code != ST_E_NOTFOUND)
-            return -1;
-        st_err_clear(err);
-        return 0;
-    }
-    if (st_store_sweep(*ret, err)) {
-        st_store_close(*ret);
+    ST_AUTO_CLIENT struct st_client *c = NULL;
+    if (st_client_open(false, &c, err))
         return -1;
-    }
-    return 1;
+    struct listing l = {r, c, call->out, dead};
+    return st_watch_run(&r->watch, call->out, list_once, &l, err);
 }
 
 static int run_list(const struct st_call *call, struct st_err *err)
 {
-    const struct raw *r = call->options;
-    struct sink sink = {.out = call->out, .format = r->format};
-    struct st_job_filter f = {.limit = (uint32_t)r->limit};
-    struct st_store *store = NULL;
-    if (r->status && st_job_filter_words(&f, st_sv_of(r->status), err))
-        return -1;
-    if (r->last)
-        f.since_ms = st_clock_wall_ms() - (int64_t)r->last * 1000;
-    int opened = open_store(&store, err);
-    if (opened < 0)
-        return -1;
-    st_json_out_init(&sink.json, call->out, 2);
-    if (r->format == JSON)
-        st_json_open(&sink.json, '[');
-    else
-        st_out_fmt(call->out, ROW, "JOB", "IMAGE", "SIZE", "STATUS", "REASON", "POOL", "ATTEMPT", "PEAK", "UPDATED");
-    int rc = opened ? st_store_list(store, &f, list_row, &sink, err) : 0;
-    st_store_close(store);
-    if (r->format == JSON) {
-        st_json_close(&sink.json, ']');
-        st_out_putc(call->out, '\n');
+    return list(call, false, err);
+}
+
+static int run_dead_list(const struct st_call *call, struct st_err *err)
+{
+    return list(call, true, err);
+}
+
+// ---- show ---------------------------------------------------------------------------------------
+
+struct shown {
+    struct st_out *out;
+    enum st_format format;
+    struct st_json_out json;
+    char id[ST_JOB_ID + 1];
+    bool local;
+};
+
+static void facts(struct st_out *o, const struct st_job *j)
+{
+    static const struct {
+        const char *name;
+        struct st_sv (*text)(const void *row, char scratch[static ST_CELL]);
+    } rows[] = {{"status:", c_status}, {"reason:", c_reason}};
+    char s[ST_CELL];
+    st_render_fact(o, "job:", st_sv_of(j->id));
+    st_render_fact(o, "image:", j->image);
+    st_render_fact(o, "digest:", j->digest);
+    st_render_fact(o, "size:", c_size(j, s));
+    for (size_t i = 0; i < ST_LEN(rows); i++)
+        st_render_fact(o, rows[i].name, rows[i].text(j, s));
+    st_render_fact(o, "message:", j->message);
+    st_render_fact(o, "pool:", j->pool);
+    if (j->pool.len)
+        st_render_fact(o, "priority:", st_sv_of(st_priority_words[j->priority]));
+    if (j->worker.len)
+        st_render_fact(o, "worker:", j->worker);
+    st_render_fact(o, "attempt:", c_attempt(j, s));
+    st_render_fact(o, "resumed_from:", j->resumed_from);
+    st_render_fact(o, "peak:", c_peak(j, s));
+    snprintf(s, sizeof s, "%d", j->exit_code);
+    st_render_fact(o, "exit_code:", j->ended ? st_sv_of(s) : ST_SV_NULL);
+    st_render_fact(o, "created:", st_cell_time(j->created_ms, s));
+    st_render_fact(o, "updated:", st_cell_time(j->updated_ms, s));
+    st_render_fact(o, "options:", j->options);
+    if (j->dead)
+        st_render_fact(o, "dead letter:", ST_SV("yes: its attempts are used up"));
+}
+
+static int show_job(void *ctx, const void *row, struct st_err *err)
+{
+    struct shown *s = ctx;
+    const struct st_job *j = row;
+    memcpy(s->id, j->id, sizeof s->id);
+    s->local = !j->pool.len;
+    if (s->format == ST_FORMAT_TABLE) {
+        facts(s->out, j);
+    } else {
+        st_json_open(&s->json, '{');
+        st_record_members(&s->json, &st_record_job, j);
     }
-    return rc;
+    return 0;
+}
+
+static int show_attempt(void *ctx, const void *row, struct st_err *err)
+{
+    struct shown *s = ctx;
+    const struct st_attempt *a = row;
+    char peak[ST_CELL], limit[ST_CELL], start[ST_CELL];
+    if (s->format != ST_FORMAT_TABLE) {
+        st_record_write(&s->json, &st_record_attempt, a);
+        return 0;
+    }
+    struct st_sv p = st_cell_size(a->peak_bytes != 0, a->peak_bytes, peak);
+    struct st_sv m = st_cell_size(a->memory_limit != 0, a->memory_limit, limit);
+    st_out_fmt(s->out, "\nattempt %u by ", a->attempt);
+    st_out_safe(s->out, a->worker);
+    st_out_fmt(s->out, ", started " ST_SV_FMT "\n", ST_SV_ARG(st_cell_time(a->started_ms, start)));
+    st_render_fact(s->out, "  outcome:", a->outcome.len ? a->outcome : ST_SV("in work"));
+    if (a->reason.len)
+        st_render_fact(s->out, "  reason:", a->reason);
+    if (a->message.len)
+        st_render_fact(s->out, "  message:", a->message);
+    if (a->ended_ms)
+        st_out_fmt(s->out, "  %-11s %d%s", "exit_code:", a->exit_code, a->signal ? "" : "\n");
+    if (a->ended_ms && a->signal)
+        st_out_fmt(s->out, " (signal %d)\n", a->signal);
+    if (p.len || m.len)
+        st_out_fmt(s->out, "  %-11s " ST_SV_FMT " of " ST_SV_FMT "\n", "memory:", ST_SV_ARG(p.len ? p : ST_SV("?")),
+                   ST_SV_ARG(m.len ? m : ST_SV("?")));
+    if (a->evidence.len)
+        st_render_fact(s->out, "  evidence:", a->evidence);
+    return 0;
+}
+
+static int job_argument(const struct st_call *call, struct st_sv *ret, struct st_err *err)
+{
+    if (!call->parsed->n_args)
+        return st_err_set(err, ST_E_USAGE, "no job given (stella scanner jobs list shows them)");
+    *ret = st_sv_of(call->parsed->args[0]);
+    return 0;
 }
 
 static int run_show(const struct st_call *call, struct st_err *err)
 {
     const struct raw *r = call->options;
-    struct sink sink = {.out = call->out, .format = r->format};
-    struct st_store *store = NULL;
-    if (!call->parsed->n_args)
-        return st_err_set(err, ST_E_USAGE, "no job given (stella scanner jobs list shows them)");
-    struct st_sv id = st_sv_of(call->parsed->args[0]);
-    int opened = open_store(&store, err);
-    if (opened < 0)
+    struct st_req_id q;
+    struct shown s = {.out = call->out, .format = (enum st_format)r->format};
+    ST_AUTO_CLIENT struct st_client *c = NULL;
+    if (job_argument(call, &q.id, err) || st_client_open(false, &c, err))
         return -1;
-    if (!opened)
-        return st_err_set(err, ST_E_NOTFOUND, "no job '" ST_SV_FMT "': nothing was recorded yet",
-                          ST_SV_ARG(st_sv_sub(id, 0, 100)));
-    st_json_out_init(&sink.json, call->out, 2);
-    int rc = st_store_get(store, id, show_row, &sink, err);
-    st_store_close(store);
-    if (rc == 0 && r->format == JSON)
+    st_json_out_init(&s.json, call->out, r->format == ST_FORMAT_JSON ? 2 : 0);
+    if (st_client_call(c, "scans.get", &q, show_job, &s, err))
+        return -1;
+    q.id = st_sv_of(s.id);
+    if (r->format != ST_FORMAT_TABLE) {
+        st_json_key(&s.json, "attempts");
+        st_json_open(&s.json, '[');
+    }
+    if (!s.local && st_client_call(c, "scans.attempts", &q, show_attempt, &s, err))
+        return -1;
+    if (r->format != ST_FORMAT_TABLE) {
+        st_json_close(&s.json, ']');
+        st_json_close(&s.json, '}');
         st_out_putc(call->out, '\n');
+    }
+    return 0;
+}
+
+// ---- cancel, retry -------------------------------------------------------------------------------
+
+struct changed {
+    struct st_out *out;
+    enum st_format format;
+    const char *done, *asked; // what is said of a job that is ended, that is not
+    uint64_t n;
+};
+
+static int say_changed(void *ctx, const void *row, struct st_err *err)
+{
+    struct changed *k = ctx;
+    const struct st_job *j = row;
+    k->n++;
+    if (k->format != ST_FORMAT_TABLE) {
+        struct st_sink s = {.out = k->out, .format = k->format, .record = &st_record_job, .one = true};
+        st_sink_begin(&s);
+        if (st_sink_row(&s, j, err))
+            return -1;
+        st_sink_end(&s);
+        return 0;
+    }
+    st_out_fmt(k->out, "job %s: %s\n", j->id, j->ended ? k->done : k->asked);
+    return 0;
+}
+
+static int run_cancel(const struct st_call *call, struct st_err *err)
+{
+    const struct raw *r = call->options;
+    struct st_req_id q;
+    struct changed k = {call->out, (enum st_format)r->format, "cancelled", "its worker is told to stop", 0};
+    ST_AUTO_CLIENT struct st_client *c = NULL;
+    if (job_argument(call, &q.id, err) || st_client_open(true, &c, err))
+        return -1;
+    return st_client_call(c, "scans.cancel", &q, say_changed, &k, err);
+}
+
+static void say_waiting(const struct st_client *c)
+{
+    if (!st_client_remote(c))
+        st_cli_note("no service is running here: the job waits in the queue until one does");
+}
+
+static int run_retry(const struct st_call *call, struct st_err *err)
+{
+    const struct raw *r = call->options;
+    struct st_req_retry q = {.force = r->force};
+    struct changed k = {call->out, (enum st_format)r->format, "ended", "in the queue", 0};
+    ST_AUTO_CLIENT struct st_client *c = NULL;
+    if (job_argument(call, &q.id, err) || st_client_open(true, &c, err))
+        return -1;
+    if (st_client_call(c, "scans.retry", &q, say_changed, &k, err))
+        return -1;
+    say_waiting(c);
+    return 0;
+}
+
+#define BATCH 256
+struct batch {
+    char ids[BATCH][ST_JOB_ID + 1];
+    size_t n;
+};
+
+static int take_id(void *ctx, const void *row, struct st_err *err)
+{
+    struct batch *b = ctx;
+    if (b->n < BATCH)
+        memcpy(b->ids[b->n++], ((const struct st_job *)row)->id, ST_JOB_ID + 1);
+    return 0;
+}
+
+static int retry_all(struct st_client *c, struct changed *k, struct st_err *err)
+{
+    struct batch b;
+    struct st_req_list q = {.dead = true, .limit = BATCH};
+    do {
+        b.n = 0;
+        if (st_client_call(c, "scans.list", &q, take_id, &b, err))
+            return -1;
+        for (size_t i = 0; i < b.n; i++) {
+            struct st_req_retry one = {.id = st_sv_of(b.ids[i]), .force = true};
+            if (st_client_call(c, "scans.retry", &one, say_changed, k, err))
+                return -1;
+        }
+    } while (b.n == BATCH);
+    return 0;
+}
+
+static int run_dead_retry(const struct st_call *call, struct st_err *err)
+{
+    const struct raw *r = call->options;
+    struct changed k = {call->out, (enum st_format)r->format, "ended", "in the queue", 0};
+    if (!call->parsed->n_args == !r->all)
+        return st_err_set(err, ST_E_USAGE, "give one job, or --all (stella scanner deadletter list shows them)");
+    ST_AUTO_CLIENT struct st_client *c = NULL;
+    if (st_client_open(true, &c, err))
+        return -1;
+    struct st_req_retry q = {.id = r->all ? ST_SV_NULL : st_sv_of(call->parsed->args[0]), .force = true};
+    int rc = r->all ? retry_all(c, &k, err) : st_client_call(c, "scans.retry", &q, say_changed, &k, err);
+    if (rc == 0 && k.n)
+        say_waiting(c);
     return rc;
 }
 
+// ---- verbs --------------------------------------------------------------------------------------
+
 const struct st_verb st_verb_jobs_list = {
     .words = "scanner jobs list",
-    .summary = "list recorded scans, newest first",
+    .summary = "list scans, newest first",
     .args = "",
     .about =
-        "Lists the scans that this state directory knows, newest first: job, image, size as stored, status, reason "
-        "of a failure, pool (- for a local scan), attempt, peak memory, time of the last change in UTC. A scan "
-        "whose process was killed is listed as failed, reason killed.",
+        "Lists the scans that the service, or this state directory, knows, newest first: job, image, size as stored, "
+        "status, reason of a failure, pool (- for a local scan), attempt, peak memory, time of the last change in UTC. "
+        "A "
+        "scan whose process was killed is listed as failed, reason killed.",
     .opts = list_options,
     .n_opts = ST_LEN(list_options),
     .options_size = sizeof(struct raw),
@@ -277,10 +369,11 @@ const struct st_verb st_verb_jobs_list = {
 const struct st_verb st_verb_jobs_show = {
     .words = "scanner jobs show",
     .alias = "scanner job details",
-    .summary = "show one recorded scan",
+    .summary = "show one scan",
     .args = "ID",
-    .about = "Shows all that is recorded of one scan. ID is a job id or its first 6 or more digits, when no other job "
-             "starts with them.",
+    .about =
+        "Shows all that is recorded of one scan, and each attempt with its evidence. ID is a job id or its first 6 or "
+        "more digits, when no other job starts with them.",
     .max_args = 1,
     .opts = show_options,
     .n_opts = ST_LEN(show_options),
@@ -288,4 +381,65 @@ const struct st_verb st_verb_jobs_show = {
     .examples = {{"See why a scan failed", "stella scanner jobs show 4f2a91"},
                  {"Take the reason out of it", "stella scanner jobs show 4f2a91 --format json | jq -r .reason"}},
     .run = run_show,
+};
+
+const struct st_verb st_verb_jobs_cancel = {
+    .words = "scanner jobs cancel",
+    .summary = "stop a scan",
+    .args = "ID",
+    .about = "A job that waits is cancelled at once. One in work is stopped by its worker; a local scan is told to "
+             "end. What "
+             "has ended cannot be cancelled: exit 2.",
+    .max_args = 1,
+    .opts = show_options,
+    .n_opts = ST_LEN(show_options),
+    .options_size = sizeof(struct raw),
+    .examples = {{"Stop a scan", "stella scanner jobs cancel 4f2a91"},
+                 {"Find the one to stop", "stella scanner jobs list --status processing"}},
+    .run = run_cancel,
+};
+
+const struct st_verb st_verb_jobs_retry = {
+    .words = "scanner jobs retry",
+    .summary = "put a failed scan back into the queue",
+    .args = "ID",
+    .about = "The job goes back into its pool's queue, with the configuration of then, and goes on from its finished "
+             "layers. "
+             "A job that waits or is in work is left as it is. A local scan is done again with stella scan image IMAGE "
+             "--retry.",
+    .max_args = 1,
+    .opts = retry_options,
+    .n_opts = ST_LEN(retry_options),
+    .options_size = sizeof(struct raw),
+    .examples = {{"Try again", "stella scanner jobs retry 4f2a91"},
+                 {"Try again although five attempts failed", "stella scanner jobs retry 4f2a91 --force"}},
+    .run = run_retry,
+};
+
+const struct st_verb st_verb_deadletter_list = {
+    .words = "scanner deadletter list",
+    .summary = "list jobs whose attempts are used up",
+    .args = "",
+    .about =
+        "Lists jobs that failed as often as retry.max_attempts allows. Nothing happens to them until a person says so.",
+    .opts = dead_list_options,
+    .n_opts = ST_LEN(dead_list_options),
+    .options_size = sizeof(struct raw),
+    .examples = {{"See what waits for a person", "stella scanner deadletter list"},
+                 {"See why", "stella scanner deadletter list --format json | jq -r '.[].message'"}},
+    .run = run_dead_list,
+};
+
+const struct st_verb st_verb_deadletter_retry = {
+    .words = "scanner deadletter retry",
+    .summary = "put dead letters back into the queue",
+    .args = "[ID]",
+    .about = "Puts one job, or all of the dead letter list, back into the queue, with as many attempts as a new one.",
+    .max_args = 1,
+    .opts = dead_retry_options,
+    .n_opts = ST_LEN(dead_retry_options),
+    .options_size = sizeof(struct raw),
+    .examples = {{"Try one again", "stella scanner deadletter retry 4f2a91"},
+                 {"Try all again after the cause is mended", "stella scanner deadletter retry --all"}},
+    .run = run_dead_retry,
 };

@@ -2,9 +2,11 @@
 #include "base/ckd.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/quantity.h"
 #include "cli/cli.h"
 #include "cli/remote_opts.h"
 #include "cli/scan_cmd.h"
+#include "service/keys.h"
 #include "store/home.h"
 #include "store/store.h"
 
@@ -245,14 +247,35 @@ struct record {
     char home[PATH_MAX];
     struct st_job job;
     char options[512], resumed[ST_JOB_ID + 1];
+    const char *image;
 };
+
+// A line of the log. Losing one is no reason to fail a scan.
+static void note(struct record *r, enum st_log_level level, const char *component, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+static void note(struct record *r, enum st_log_level level, const char *component, const char *fmt, ...)
+{
+    char text[ST_ERR_TEXT_MAX + 200];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    struct st_log_line l = {
+        .level = level, .component = st_sv_of(component), .job = st_sv_of(r->job.id), .message = st_sv_of(text)};
+    if (r->store)
+        st_store_log_add(r->store, &l, 1, NULL);
+}
 
 static void note_subject(struct st_scan_events *e, struct st_sv digest, uint64_t size)
 {
     struct record *r = (struct record *)e;
     struct st_err err = {0};
-    if (r->store && st_store_subject(r->store, r->job.id, digest, size, &err))
+    if (!r->store)
+        return;
+    if (st_store_subject(r->store, r->job.id, 0, digest, size, &err))
         st_cli_warn("%s", err.text);
+    note(r, ST_LOG_DEBUG, "image", "its digest is " ST_SV_FMT ", %llu bytes as stored", ST_SV_ARG(digest),
+         (unsigned long long)size);
 }
 
 struct last {
@@ -315,7 +338,7 @@ static void open_record(struct record *r)
 {
     struct st_err err = {0};
     if (st_home_make(r->home, &err) || st_store_open(r->home, true, &r->store, &err) ||
-        st_store_sweep(r->store, &err)) {
+        st_store_sweep(r->store, ST_TRIES_DEFAULT, NULL, NULL, &err)) {
         st_cli_warn("%s; this scan is not recorded", err.text);
         st_store_close(r->store);
         r->store = NULL;
@@ -336,9 +359,26 @@ static void begin_record(struct record *r, struct st_scan_options *o)
     }
     if (!r->store)
         return;
+    r->image = o->image;
+    note(r, ST_LOG_INFO, "scan", "started: %.200s, attempt %u", o->image, r->job.attempt);
     o->home = r->home;
     o->job_id = r->job.id;
     o->resume_from = r->resumed[0] ? r->resumed : NULL;
+}
+
+// The search words of the scanner-oom runbook stand in lines of memory deaths, and in no others.
+static void note_end(struct record *r, int rc, const struct st_err *e)
+{
+    char peak[ST_QUANTITY_TEXT];
+    st_quantity_human(r->events.peak_bytes, peak);
+    if (rc == 0)
+        note(r, ST_LOG_INFO, "scan", "completed: %.200s, peak memory %s", r->image, peak);
+    else if (e->code == ST_E_MEMORY)
+        note(r, ST_LOG_ERROR, "sbom", "out of memory: heap exhausted: %s", e->text);
+    else if (e->code == ST_E_NOMEM)
+        note(r, ST_LOG_ERROR, "sbom", "out of memory: memory allocation failed: %s", e->text);
+    else
+        note(r, ST_LOG_ERROR, "scan", "failed: %s: %s", st_job_reason(e->code), e->text);
 }
 
 static void end_record(struct record *r, int rc, const struct st_err *scan_err)
@@ -347,12 +387,19 @@ static void end_record(struct record *r, int rc, const struct st_err *scan_err)
     if (!r->store)
         return;
     bool cancelled = rc && scan_err->code == ST_E_CANCELLED;
-    r->job.state = rc == 0 ? ST_JOB_COMPLETED : cancelled ? ST_JOB_CANCELLED : ST_JOB_FAILED;
-    r->job.reason = rc && !cancelled ? st_sv_of(st_job_reason(scan_err->code)) : ST_SV_NULL;
-    r->job.message = rc ? st_sv_of(scan_err->text) : ST_SV_NULL;
-    r->job.exit_code = rc ? st_err_exit_code(scan_err->code) : 0;
-    r->job.peak_bytes = r->events.peak_bytes;
-    if (st_store_finish(r->store, &r->job, &err))
+    struct st_end end = {
+        .state = rc == 0     ? ST_JOB_COMPLETED
+                 : cancelled ? ST_JOB_CANCELLED
+                             : ST_JOB_FAILED,
+        .reason = rc ? st_sv_of(st_job_reason(scan_err->code)) : ST_SV_NULL,
+        .message = rc ? st_sv_of(scan_err->text) : ST_SV_NULL,
+        .exit_code = rc ? st_err_exit_code(scan_err->code) : 0,
+        .peak_bytes = r->events.peak_bytes,
+        .resumed_from = st_sv_of(r->resumed),
+    };
+    memcpy(end.id, r->job.id, sizeof end.id);
+    note_end(r, rc, scan_err);
+    if (st_store_finish(r->store, &end, ST_TRIES_DEFAULT, NULL, &err))
         st_cli_warn("%s", err.text);
     st_store_close(r->store);
 }
@@ -373,6 +420,11 @@ static int run_scan(const struct st_call *call, struct st_err *err)
         st_store_close(r.store);
         return -1;
     }
+    // Neither the command line nor the environment says so: then the configuration does.
+    bool dedup = false;
+    if (r.store && st_opt_source(call->parsed, "cache") == ST_FROM_DEFAULT &&
+        st_key_bool(r.store, "cache.layer_dedup", &dedup, NULL) == 0)
+        o.cache = dedup;
     begin_record(&r, &o);
     int rc = st_scan_image(&o, &local);
     end_record(&r, rc, &local);

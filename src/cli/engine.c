@@ -136,7 +136,12 @@ static int daemon_open(struct source *s, enum st_daemon d, const struct st_remot
 static int registry_open(struct source *s, bool offline, const struct st_remote_options *o, struct st_err *err)
 {
     struct st_pull_options p = pull_options(s, o);
-    if (st_source_open(&s->ref, offline, &s->opened, err) || st_pull_open(&s->ref, &p, &s->pull, err))
+    if (st_source_open(&s->ref, offline, &s->opened, err))
+        return -1;
+    int rc = st_pull_open(&s->ref, &p, &s->pull, err);
+    if (o->creds) // it lies in argv, where every process of the machine can read it: no longer than need be
+        explicit_bzero((char *)(uintptr_t)o->creds, strlen(o->creds));
+    if (rc)
         return -1;
     s->opened.remote = st_pull_remote(s->pull);
     return 0;

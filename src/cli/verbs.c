@@ -5,7 +5,10 @@ static const struct st_group groups[] = {
     {"scan", "say which packages an image holds", "stella-scan"},
     {"image", "look at an image without looking for packages", "stella-image"},
     {"scanner", "what the scanner did and does", "stella-scanner"},
-    {"scanner jobs", "the record of scans", NULL},
+    {"scanner jobs", "scans, past and present", NULL},
+    {"scanner queue", "what waits", NULL},
+    {"scanner deadletter", "jobs whose attempts are used up", NULL},
+    {"scanner config", "configuration, with its history", NULL},
     {"scanner cache", "the layers that need not be read again", NULL},
     {NULL},
 };
@@ -13,6 +16,10 @@ static const struct st_group groups[] = {
 static const struct st_term environment[] = {
     {"STELLA_HOME", "Directory of the job record, checkpoints and cache. Default: /var/lib/stella for root, else "
                     "$XDG_DATA_HOME/stella, else ~/.local/share/stella."},
+    {"STELLA_SERVER",
+     "Socket of the scan service. Default: stella.sock in the state directory, else, without STELLA_HOME, "
+     "/run/stella/stella.sock. When nothing answers there, the local record is used."},
+    {"NO_COLOR", "When set, no colours on a terminal."},
     {"SOURCE_DATE_EPOCH", "Time written into an SBOM, in seconds since 1970. Without it an SBOM carries no time."},
     {"TMPDIR", "Directory of spill files, which have no name and vanish with the process. Default: /var/tmp."},
     {NULL, NULL},
@@ -30,8 +37,29 @@ static const struct st_verb verb_help = {
 };
 
 static const struct st_verb *const verbs[] = {
-    &st_verb_scan_image,  &st_verb_image_inspect, &st_verb_image_layers, &st_verb_jobs_list, &st_verb_jobs_show,
-    &st_verb_cache_stats, &st_verb_cache_prune,   &st_verb_version,      &verb_help,         NULL,
+    &st_verb_scan_image,
+    &st_verb_image_inspect,
+    &st_verb_image_layers,
+    &st_verb_status,
+    &st_verb_logs,
+    &st_verb_stats,
+    &st_verb_jobs_list,
+    &st_verb_jobs_show,
+    &st_verb_jobs_cancel,
+    &st_verb_jobs_retry,
+    &st_verb_queue_status,
+    &st_verb_deadletter_list,
+    &st_verb_deadletter_retry,
+    &st_verb_config_get,
+    &st_verb_config_set,
+    &st_verb_config_unset,
+    &st_verb_config_list,
+    &st_verb_config_history,
+    &st_verb_cache_stats,
+    &st_verb_cache_prune,
+    &st_verb_version,
+    &verb_help,
+    NULL,
 };
 
 const struct st_program st_cli_program = {

@@ -4,6 +4,7 @@
 #define ST_COMMAND_OPTION_H
 
 #include "base/err.h"
+#include "base/near.h"
 #include "base/sv.h"
 
 #include <stddef.h>
@@ -82,10 +83,5 @@ void st_choice_words(const struct st_choice *choices, char *buf, size_t cap);
 const struct st_choice *st_choice_find(const struct st_choice *choices, struct st_sv word);
 // The visible word of a value.
 const char *st_choice_word(const struct st_choice *choices, int value);
-
-// Edits (insert, delete, replace, swap of neighbours) that turn a into b; cut off at 100 bytes.
-unsigned st_edit_distance(struct st_sv a, struct st_sv b);
-// Is b what a mistyped a was meant to be?
-bool st_edit_near(struct st_sv a, struct st_sv b, unsigned *inout_best);
 
 #endif

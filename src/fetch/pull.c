@@ -2,6 +2,7 @@
 #include "base/ckd.h"
 #include "base/clock.h"
 #include "fetch/login.h"
+#include "fetch/registries.h"
 #include "scan/helper.h"
 
 #include <fcntl.h>
@@ -205,21 +206,76 @@ static bool is_insecure(const struct st_pull_options *o, struct st_sv host)
     return false;
 }
 
-static int put_endpoint(struct st_pull *p, struct st_wire_out *o, const struct st_reference *ref,
-                        const struct st_pull_options *opt, struct st_err *err)
+static int put_endpoint(struct st_pull *p, struct st_wire_out *o, struct st_sv host, struct st_sv repository,
+                        unsigned flags, const struct st_pull_options *opt, struct st_err *err)
 {
     struct st_login login;
-    if (st_login_find(ref->domain, ref->repository, opt->creds, &p->mem, &login, err))
+    // A login that was typed is for the registry that was typed, not for its mirrors.
+    if (st_login_find(host, repository, flags & ST_FETCH_E_MIRROR ? NULL : opt->creds, &p->mem, &login, err))
         return -1;
-    st_wire_put_sv(o, ref->domain);
-    st_wire_put_sv(o, ref->repository);
-    st_wire_put_u64(o, is_insecure(opt, ref->domain) ? ST_FETCH_E_INSECURE : 0);
+    st_wire_put_sv(o, host);
+    st_wire_put_sv(o, repository);
+    st_wire_put_u64(o, flags | (is_insecure(opt, host) ? ST_FETCH_E_INSECURE : 0));
     st_wire_put_u64(o, login.kind);
     st_wire_put_sv(o, st_sv_of(login.user));
     st_wire_put_sv(o, st_secret_reveal(&login.secret));
     st_wire_put_sv(o, st_sv_of(login.origin));
     st_login_release(&login);
     return 0;
+}
+
+static bool mirror_serves(const struct st_mirror *m, const struct st_reference *ref)
+{
+    return m->when == ST_MIRROR_ALL || (m->when == ST_MIRROR_DIGEST) == (ref->digest.len > 0);
+}
+
+// The mirrors that registries.conf names, then the registry itself, maybe under another name.
+static int put_ruled(struct st_pull *p, struct st_wire_out *o, const struct st_registry_rule *rule, struct st_sv name,
+                     const struct st_reference *ref, const struct st_pull_options *opt, struct st_arena *a,
+                     struct st_err *err)
+{
+    struct st_sv host, repository;
+    uint64_t n = 1;
+    if (rule->blocked)
+        return st_err_set(err, ST_E_INPUT, "registries.conf blocks " ST_SV_FMT, ST_SV_ARG(rule->prefix));
+    for (size_t i = 0; i < rule->n_mirrors; i++)
+        n += mirror_serves(&rule->mirrors[i], ref);
+    st_wire_put_u64(o, n);
+    for (size_t i = 0; i < rule->n_mirrors; i++) {
+        const struct st_mirror *m = &rule->mirrors[i];
+        if (!mirror_serves(m, ref))
+            continue;
+        if (st_registries_rewrite(rule, m->location, name, a, &host, &repository, err) ||
+            put_endpoint(p, o, host, repository, ST_FETCH_E_MIRROR | (m->insecure ? ST_FETCH_E_INSECURE : 0), opt, err))
+            return -1;
+    }
+    return st_registries_rewrite(rule, rule->location, name, a, &host, &repository, err) ||
+                   put_endpoint(p, o, host, repository, rule->insecure ? ST_FETCH_E_INSECURE : 0, opt, err)
+               ? -1
+               : 0;
+}
+
+static int put_endpoints(struct st_pull *p, struct st_wire_out *o, const struct st_reference *ref,
+                         const struct st_pull_options *opt, struct st_err *err)
+{
+    struct st_arena a;
+    struct st_registries all;
+    struct st_sv name;
+    const struct st_registry_rule *rule = NULL;
+    st_arena_init(&a, &p->mem);
+    int rc = st_registries_load(&a, &all, err);
+    if (rc == 0)
+        rc = st_arena_fmt(&a, &name, err, ST_SV_FMT "/" ST_SV_FMT, ST_SV_ARG(ref->domain), ST_SV_ARG(ref->repository));
+    if (rc == 0)
+        rule = st_registries_find(&all, name);
+    if (rc == 0 && rule) {
+        rc = put_ruled(p, o, rule, name, ref, opt, &a, err);
+    } else if (rc == 0) {
+        st_wire_put_u64(o, 1);
+        rc = put_endpoint(p, o, ref->domain, ref->repository, 0, opt, err);
+    }
+    st_arena_release(&a);
+    return rc;
 }
 
 static const char *variable(const char *small, const char *capitals)
@@ -272,8 +328,10 @@ static int put_source(struct st_pull *p, struct st_wire_out *o, const struct st_
                            (opt->ca_file ? ST_FETCH_F_CA : 0) | (opt->cert_file ? ST_FETCH_F_CERT : 0));
     st_wire_put_sv(o, ref->tag);
     st_wire_put_sv(o, ref->digest);
-    st_wire_put_u64(o, ref->domain.len ? 1 : 0);
-    return ref->domain.len ? put_endpoint(p, o, ref, opt, err) : 0;
+    if (ref->domain.len)
+        return put_endpoints(p, o, ref, opt, err);
+    st_wire_put_u64(o, 0); // a daemon: nobody to ask
+    return 0;
 }
 
 static int send_source(struct st_pull *p, const struct st_reference *ref, const struct st_pull_options *opt,

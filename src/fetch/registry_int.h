@@ -66,7 +66,7 @@ struct st_registry {
 
 // What a 401 asks for. 1: the authorization changed, ask again; 0: a token is on its way, st_registry_authorized
 // follows; -1: nothing that we have would do (ST_E_AUTH).
-int st_auth_answer(struct st_registry *r, struct st_endpoint *e, const struct st_http_response *refused,
+int st_auth_answer(struct st_registry *reg, struct st_endpoint *e, const struct st_http_response *r,
                    struct st_err *err);
 // The login (or none) was taken, and is not enough: -1, ST_E_AUTH.
 int st_auth_refused(const struct st_endpoint *e, struct st_err *err);

@@ -1,358 +1,303 @@
-// The job record in SQLite: one file, WAL, safe for many processes at once.
+// SQLite: one file, WAL, safe for many processes at once.
 #include "base/ckd.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fd.h"
+#include "store/db.h"
 #include "store/home.h"
-#include "store/store.h"
 
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
-#include <sys/random.h>
+#include <time.h>
 
 #define BUSY_MS 5000
-#define OPTIONS_MAX (64 * 1024) // bytes of one text column
-#define PREFIX_MIN 6
+#define POLL_MS 50
+#define STATEMENTS 64
 
 struct sqlite_store {
     struct st_store base;
     sqlite3 *db;
+    char path[PATH_MAX];
+    int64_t seen; // data_version, for wait
+    struct {
+        const char *sql;
+        sqlite3_stmt *q;
+    } cache[STATEMENTS];
 };
-
-// Schema steps, forward only: step N takes user_version N to N + 1. A released step is never edited.
-static const char *const schema[] = {
-    "CREATE TABLE jobs("
-    " id TEXT PRIMARY KEY NOT NULL,"
-    " image TEXT NOT NULL,"
-    " digest TEXT NOT NULL DEFAULT '',"
-    " size INTEGER," // NULL: not known
-    " status TEXT NOT NULL,"
-    " reason TEXT NOT NULL DEFAULT '',"
-    " message TEXT NOT NULL DEFAULT '',"
-    " pool TEXT NOT NULL DEFAULT '',"
-    " attempt INTEGER NOT NULL,"
-    " created_ms INTEGER NOT NULL,"
-    " started_ms INTEGER NOT NULL,"
-    " updated_ms INTEGER NOT NULL,"
-    " peak_bytes INTEGER NOT NULL DEFAULT 0,"
-    " exit_code INTEGER NOT NULL DEFAULT 0,"
-    " resumed_from TEXT NOT NULL DEFAULT '',"
-    " options TEXT NOT NULL DEFAULT '{}',"
-    " owner TEXT NOT NULL DEFAULT ''"
-    ") WITHOUT ROWID;"
-    "CREATE INDEX jobs_updated ON jobs(updated_ms DESC, id);"
-    "CREATE INDEX jobs_image ON jobs(image, updated_ms DESC);"
-    "CREATE INDEX jobs_digest ON jobs(digest, updated_ms DESC);",
-};
-
-#define COLUMNS                                                                                             \
-    "id, image, digest, size, status, reason, message, pool, attempt, created_ms, started_ms, updated_ms, " \
-    "peak_bytes, "                                                                                          \
-    "exit_code, resumed_from, options"
 
 static struct sqlite_store *self(struct st_store *s)
 {
     return (struct sqlite_store *)s;
 }
 
-static int fail(sqlite3 *db, const char *what, struct st_err *err)
+static int fail(struct sqlite_store *s, const char *what, struct st_err *err)
 {
-    int rc = db ? sqlite3_errcode(db) : SQLITE_NOMEM;
-    enum st_err_code code = rc == SQLITE_BUSY || rc == SQLITE_LOCKED ? ST_E_RETRY : ST_E_IO;
-    return st_err_set(err, code, "job record: %s: %s", what, db ? sqlite3_errmsg(db) : "cannot be opened");
-}
-
-static int exec(sqlite3 *db, const char *sql, struct st_err *err)
-{
-    return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : fail(db, "schema", err);
-}
-
-static void finalize(sqlite3_stmt **q)
-{
-    sqlite3_finalize(*q);
-}
-#define AUTO_STMT __attribute__((cleanup(finalize)))
-
-static sqlite3_stmt *prepare(struct st_store *s, const char *sql, struct st_err *err)
-{
-    sqlite3_stmt *q = NULL;
-    if (sqlite3_prepare_v2(self(s)->db, sql, -1, &q, NULL) != SQLITE_OK)
-        fail(self(s)->db, "query", err);
-    return q;
-}
-
-// Values longer than OPTIONS_MAX are cut: the record is for people, the limit keeps one line from filling the file.
-static void bind_text(sqlite3_stmt *q, int at, struct st_sv v)
-{
-    sqlite3_bind_text(q, at, v.len ? v.ptr : "", (int)ST_MIN(v.len, (size_t)OPTIONS_MAX), SQLITE_STATIC);
-}
-
-static void bind_u64(sqlite3_stmt *q, int at, uint64_t v)
-{
-    sqlite3_bind_int64(q, at, (sqlite3_int64)ST_MIN(v, (uint64_t)INT64_MAX));
-}
-
-static int step_done(struct st_store *s, sqlite3_stmt *q, struct st_err *err)
-{
-    return sqlite3_step(q) == SQLITE_DONE ? 0 : fail(self(s)->db, "write", err);
-}
-
-static struct st_sv text_of(sqlite3_stmt *q, int column)
-{
-    const void *p = sqlite3_column_text(q, column);
-    return st_sv_mem(p ? p : "", p ? (size_t)sqlite3_column_bytes(q, column) : 0);
-}
-
-static void job_of(sqlite3_stmt *q, struct st_job *ret)
-{
-    struct st_sv id = text_of(q, 0), status = text_of(q, 4);
-    *ret = (struct st_job){
-        .image = text_of(q, 1),
-        .digest = text_of(q, 2),
-        .has_size = sqlite3_column_type(q, 3) == SQLITE_INTEGER,
-        .size = (uint64_t)sqlite3_column_int64(q, 3),
-        .reason = text_of(q, 5),
-        .message = text_of(q, 6),
-        .pool = text_of(q, 7),
-        .attempt = (uint32_t)sqlite3_column_int64(q, 8),
-        .created_ms = sqlite3_column_int64(q, 9),
-        .started_ms = sqlite3_column_int64(q, 10),
-        .updated_ms = sqlite3_column_int64(q, 11),
-        .peak_bytes = (uint64_t)sqlite3_column_int64(q, 12),
-        .exit_code = sqlite3_column_int(q, 13),
-        .resumed_from = text_of(q, 14),
-        .options = text_of(q, 15),
-        .state = ST_JOB_STATES_MAX,
-    };
-    snprintf(ret->id, sizeof ret->id, ST_SV_FMT, ST_SV_ARG(st_sv_sub(id, 0, ST_JOB_ID)));
-    for (int i = 0; i < ST_JOB_STATES_MAX; i++)
-        if (st_sv_eq(status, st_sv_of(st_job_state_word((enum st_job_state)i))))
-            ret->state = (enum st_job_state)i;
-}
-
-// Rows given to `row`, or -1.
-static int walk(struct st_store *s, sqlite3_stmt *q, st_job_row_fn *row, void *ctx, struct st_err *err)
-{
-    int n = 0, rc;
-    while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
-        struct st_job job;
-        job_of(q, &job);
-        if (row(ctx, &job, err))
-            return -1;
-        n++;
+    int rc = s->db ? sqlite3_errcode(s->db) : SQLITE_NOMEM;
+    switch (rc & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return st_err_set(err, ST_E_RETRY, "job record %.200s: busy for %d s: another process holds it", s->path,
+                          BUSY_MS / 1000);
+    case SQLITE_FULL:
+        return st_err_set(err, ST_E_RETRY, "job record %.200s: no space left on the disk; nothing was changed",
+                          s->path);
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return st_err_set(err, ST_E_CORRUPT,
+                          "job record %.100s is damaged (%s); to begin a new one: mkdir damaged && mv %.100s* damaged/",
+                          s->path, s->db ? sqlite3_errmsg(s->db) : "", s->path);
+    default:
+        return st_err_set(err, ST_E_IO, "job record %.200s: %s: %s", s->path, what,
+                          s->db ? sqlite3_errmsg(s->db) : "cannot be opened");
     }
-    return rc == SQLITE_DONE ? n : fail(self(s)->db, "read", err);
 }
 
-// ---- operations ---------------------------------------------------------------------------------
+// ---- statements ---------------------------------------------------------------------------------
 
-static int new_id(char ret[static ST_JOB_ID + 1], struct st_err *err)
+static int prepare(struct sqlite_store *s, const char *sql, bool once, sqlite3_stmt **ret, struct st_err *err)
 {
-    unsigned char raw[ST_JOB_ID / 2];
-    if (getrandom(raw, sizeof raw, 0) != (ssize_t)sizeof raw)
-        return st_err_sys(err, "random number of a job");
-    for (size_t i = 0; i < sizeof raw; i++)
-        snprintf(ret + 2 * i, 3, "%02x", raw[i]);
+    size_t i = 0;
+    if (!once)
+        for (; i < STATEMENTS && s->cache[i].sql; i++)
+            if (s->cache[i].sql == sql) {
+                *ret = s->cache[i].q;
+                return 0;
+            }
+    if (sqlite3_prepare_v3(s->db, sql, -1, once ? 0 : SQLITE_PREPARE_PERSISTENT, ret, NULL) != SQLITE_OK)
+        return fail(s, "query", err);
+    if (once)
+        return 1;
+    if (i == STATEMENTS) {
+        sqlite3_finalize(*ret);
+        return st_err_set(err, ST_E_INTERNAL, "more than %d statements", STATEMENTS);
+    }
+    s->cache[i].sql = sql;
+    s->cache[i].q = *ret;
     return 0;
 }
 
-static int op_begin(struct st_store *s, struct st_job *job, struct st_err *err)
+static void bind(sqlite3_stmt *q, const struct st_db_value *params, size_t n)
 {
-    AUTO_STMT sqlite3_stmt *q = prepare(s,
-                                        "INSERT INTO jobs(id, image, digest, size, status, attempt, created_ms, "
-                                        "started_ms, updated_ms, resumed_from, options, owner) "
-                                        "VALUES(?1, ?2, ?3, ?4, 'processing', ?5, ?6, ?6, ?6, ?7, ?8, ?9)",
-                                        err);
-    char owner[ST_OWNER_TEXT];
-    if (!q || new_id(job->id, err))
-        return -1;
-    st_owner_self(owner);
-    job->state = ST_JOB_PROCESSING;
-    job->created_ms = job->started_ms = job->updated_ms = st_clock_wall_ms();
-    bind_text(q, 1, st_sv_of(job->id));
-    bind_text(q, 2, job->image);
-    bind_text(q, 3, job->digest);
-    if (job->has_size)
-        bind_u64(q, 4, job->size);
-    bind_u64(q, 5, job->attempt);
-    sqlite3_bind_int64(q, 6, job->created_ms);
-    bind_text(q, 7, job->resumed_from);
-    bind_text(q, 8, job->options.len ? job->options : ST_SV("{}"));
-    bind_text(q, 9, st_sv_of(owner));
-    return step_done(s, q, err);
+    for (size_t i = 0; i < n; i++) {
+        const struct st_db_value *v = &params[i];
+        if (v->kind == ST_DB_INT)
+            sqlite3_bind_int64(q, (int)i + 1, v->number);
+        else if (v->kind == ST_DB_TEXT)
+            sqlite3_bind_text(q, (int)i + 1, v->text.len ? v->text.ptr : "", (int)v->text.len, SQLITE_STATIC);
+        else
+            sqlite3_bind_null(q, (int)i + 1);
+    }
 }
 
-static int op_subject(struct st_store *s, const char *id, struct st_sv digest, uint64_t size, struct st_err *err)
+static int64_t rows(struct sqlite_store *s, sqlite3_stmt *q, st_db_row_fn *row, void *ctx, struct st_err *err)
 {
-    AUTO_STMT sqlite3_stmt *q =
-        prepare(s, "UPDATE jobs SET digest = ?2, size = ?3, updated_ms = ?4 WHERE id = ?1", err);
-    if (!q)
-        return -1;
-    bind_text(q, 1, st_sv_of(id));
-    bind_text(q, 2, digest);
-    bind_u64(q, 3, size);
-    sqlite3_bind_int64(q, 4, st_clock_wall_ms());
-    return step_done(s, q, err);
-}
-
-static int op_finish(struct st_store *s, const struct st_job *job, struct st_err *err)
-{
-    AUTO_STMT sqlite3_stmt *q = prepare(s,
-                                        "UPDATE jobs SET status = ?2, reason = ?3, message = ?4, peak_bytes = ?5, "
-                                        "exit_code = ?6, resumed_from = ?7, updated_ms = ?8, owner = '' WHERE id = ?1",
-                                        err);
-    if (!q)
-        return -1;
-    bind_text(q, 1, st_sv_of(job->id));
-    bind_text(q, 2, st_sv_of(st_job_state_word(job->state)));
-    bind_text(q, 3, job->reason);
-    bind_text(q, 4, job->message);
-    bind_u64(q, 5, job->peak_bytes);
-    sqlite3_bind_int(q, 6, job->exit_code);
-    bind_text(q, 7, job->resumed_from);
-    sqlite3_bind_int64(q, 8, st_clock_wall_ms());
-    return step_done(s, q, err);
-}
-
-static int op_get(struct st_store *s, struct st_sv prefix, st_job_row_fn *row, void *ctx, struct st_err *err)
-{
-    bool hex = true;
-    for (size_t i = 0; i < prefix.len; i++)
-        hex = hex && ((prefix.ptr[i] >= '0' && prefix.ptr[i] <= '9') || (prefix.ptr[i] >= 'a' && prefix.ptr[i] <= 'f'));
-    if (!hex || prefix.len < PREFIX_MIN || prefix.len > ST_JOB_ID)
-        return st_err_set(err, ST_E_USAGE, "invalid job id '" ST_SV_FMT "' (%d to %d hex digits, lowercase)",
-                          ST_SV_ARG(st_sv_sub(prefix, 0, 100)), PREFIX_MIN, ST_JOB_ID);
-    AUTO_STMT sqlite3_stmt *n = prepare(s, "SELECT count(*) FROM jobs WHERE id >= ?1 AND id < ?1 || 'g'", err);
-    AUTO_STMT sqlite3_stmt *q =
-        prepare(s, "SELECT " COLUMNS " FROM jobs WHERE id >= ?1 AND id < ?1 || 'g' LIMIT 1", err);
-    if (!n || !q)
-        return -1;
-    bind_text(n, 1, prefix);
-    bind_text(q, 1, prefix);
-    if (sqlite3_step(n) != SQLITE_ROW)
-        return fail(self(s)->db, "read", err);
-    if (sqlite3_column_int64(n, 0) > 1)
-        return st_err_set(err, ST_E_USAGE, "job id '" ST_SV_FMT "' is ambiguous: %lld jobs start with it",
-                          ST_SV_ARG(prefix), (long long)sqlite3_column_int64(n, 0));
-    int got = walk(s, q, row, ctx, err);
-    if (got == 0)
-        return st_err_set(err, ST_E_NOTFOUND, "no job '" ST_SV_FMT "' (stella scanner jobs list shows them)",
-                          ST_SV_ARG(prefix));
-    return got < 0 ? -1 : 0;
-}
-
-static int op_list(struct st_store *s, const struct st_job_filter *f, st_job_row_fn *row, void *ctx, struct st_err *err)
-{
-    AUTO_STMT sqlite3_stmt *q = prepare(s,
-                                        "SELECT " COLUMNS " FROM jobs WHERE updated_ms >= ?1 AND (?2 = '' OR "
-                                        "instr(?2, ',' || status || ',') OR instr(?2, ',' || reason || ',')) "
-                                        "ORDER BY updated_ms DESC, id LIMIT ?3",
-                                        err);
-    if (!q)
-        return -1;
-    sqlite3_bind_int64(q, 1, f->since_ms);
-    bind_text(q, 2, st_sv_of(f->words));
-    sqlite3_bind_int64(q, 3, f->limit ? (sqlite3_int64)f->limit : -1);
-    return walk(s, q, row, ctx, err) < 0 ? -1 : 0;
-}
-
-static int op_newest(struct st_store *s, struct st_sv image, struct st_sv digest, int64_t since_ms, st_job_row_fn *row,
-                     void *ctx, struct st_err *err)
-{
-    AUTO_STMT sqlite3_stmt *q = prepare(s,
-                                        digest.len ? "SELECT " COLUMNS " FROM jobs WHERE digest = ?1 AND "
-                                                     "updated_ms >= ?2 ORDER BY updated_ms DESC, attempt DESC LIMIT 1"
-                                                   : "SELECT " COLUMNS " FROM jobs WHERE image = ?1 AND "
-                                                     "updated_ms >= ?2 ORDER BY updated_ms DESC, attempt DESC LIMIT 1",
-                                        err);
-    if (!q)
-        return -1;
-    bind_text(q, 1, digest.len ? digest : image);
-    sqlite3_bind_int64(q, 2, since_ms);
-    return walk(s, q, row, ctx, err);
-}
-
-static int op_sweep(struct st_store *s, struct st_err *err)
-{
-    AUTO_STMT sqlite3_stmt *q =
-        prepare(s, "SELECT id, owner FROM jobs WHERE status = 'processing' AND owner <> ''", err);
-    AUTO_STMT sqlite3_stmt *u = prepare(s,
-                                        "UPDATE jobs SET status = 'failed', reason = 'killed', exit_code = 1, "
-                                        "message = 'the scan ended without a word: its process is gone', owner = '' "
-                                        "WHERE id = ?1 AND status = 'processing'",
-                                        err);
-    int rc;
-    if (!q || !u)
-        return -1;
+    struct st_db_value col[ST_DB_COLUMNS];
+    int64_t n = 0;
+    int rc, columns = ST_MIN(sqlite3_column_count(q), ST_DB_COLUMNS);
     while ((rc = sqlite3_step(q)) == SQLITE_ROW) {
-        if (!st_owner_gone(text_of(q, 1)))
-            continue;
-        bind_text(u, 1, text_of(q, 0));
-        if (step_done(s, u, err))
+        n++;
+        for (int i = 0; i < columns && row; i++)
+            switch (sqlite3_column_type(q, i)) {
+            case SQLITE_NULL:
+                col[i] = ST_DB_NIL;
+                break;
+            case SQLITE_INTEGER:
+                col[i] = ST_DB_N(sqlite3_column_int64(q, i));
+                break;
+            default: {
+                const void *p = sqlite3_column_text(q, i);
+                col[i] = ST_DB_T(st_sv_mem(p ? p : "", p ? (size_t)sqlite3_column_bytes(q, i) : 0));
+            }
+            }
+        if (row && row(ctx, col, err))
             return -1;
-        sqlite3_reset(u);
     }
-    return rc == SQLITE_DONE ? 0 : fail(self(s)->db, "read", err);
+    if (rc != SQLITE_DONE)
+        return fail(s, "statement", err);
+    return columns ? n : sqlite3_changes64(s->db);
 }
 
-static void op_close(struct st_store *s)
+static int64_t op_run(struct st_store *base, const char *sql, bool once, const struct st_db_value *params, size_t n,
+                      st_db_row_fn *row, void *ctx, struct st_err *err)
 {
-    sqlite3_close(self(s)->db);
-    free(s);
-}
-
-static const struct st_store_ops sqlite_ops = {op_close, op_begin, op_subject, op_finish,
-                                               op_get,   op_list,  op_newest,  op_sweep};
-
-// ---- opening ------------------------------------------------------------------------------------
-
-static int user_version(sqlite3 *db, int *ret, struct st_err *err)
-{
+    struct sqlite_store *s = self(base);
     sqlite3_stmt *q = NULL;
-    int rc = -1;
-    if (sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &q, NULL) == SQLITE_OK && sqlite3_step(q) == SQLITE_ROW) {
-        *ret = sqlite3_column_int(q, 0);
-        rc = 0;
-    } else {
-        fail(db, "schema", err);
-    }
-    sqlite3_finalize(q);
+    if (prepare(s, sql, once, &q, err) < 0)
+        return -1;
+    bind(q, params, n);
+    int64_t rc = rows(s, q, row, ctx, err);
+    sqlite3_reset(q);
+    sqlite3_clear_bindings(q);
+    if (once)
+        sqlite3_finalize(q);
     return rc;
 }
 
-static int migrate(sqlite3 *db, struct st_err *err)
+static int op_script(struct st_store *s, const char *sql, struct st_err *err)
 {
-    int now;
-    char sql[64];
-    if (user_version(db, &now, err))
-        return -1;
-    if (now == (int)ST_LEN(schema))
-        return 0;
-    if (exec(db, "BEGIN IMMEDIATE", err) || user_version(db, &now, err)) // another process may have been first
-        return -1;
-    if (now < 0 || now > (int)ST_LEN(schema)) {
-        exec(db, "ROLLBACK", NULL);
-        return st_err_set(err, ST_E_FAILED, "job record: made by a newer stella (schema %d, known %zu)", now,
-                          ST_LEN(schema));
-    }
-    for (; now < (int)ST_LEN(schema); now++) {
-        snprintf(sql, sizeof sql, "PRAGMA user_version = %d", now + 1);
-        if (exec(db, schema[now], err) || exec(db, sql, err)) {
-            exec(db, "ROLLBACK", NULL);
-            return -1;
-        }
-    }
-    return exec(db, "COMMIT", err);
+    return sqlite3_exec(self(s)->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : fail(self(s), "schema", err);
 }
 
-static int configure(sqlite3 *db, struct st_err *err)
+static int op_tx(struct st_store *s, enum st_db_tx what, struct st_err *err)
 {
-    sqlite3_busy_timeout(db, BUSY_MS);
-    sqlite3_limit(db, SQLITE_LIMIT_LENGTH, 1 << 20);
-    sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    static const char *const words[] = {"BEGIN IMMEDIATE", "COMMIT", "ROLLBACK"};
+    if (op_run(s, words[what], false, NULL, 0, NULL, NULL, err) >= 0)
+        return 0;
+    if (what == ST_DB_COMMIT) // a full disk leaves the transaction open
+        sqlite3_exec(self(s)->db, "ROLLBACK", NULL, NULL, NULL);
+    return -1;
+}
+
+static int op_version(struct st_store *s, int *ret, struct st_err *err)
+{
+    int64_t v = 0;
+    if (op_run(s, "PRAGMA user_version", true, NULL, 0, st_db_number, &v, err) < 0)
+        return -1;
+    *ret = (int)v;
+    return 0;
+}
+
+static int op_set_version(struct st_store *s, int version, struct st_err *err)
+{
+    char sql[64];
+    snprintf(sql, sizeof sql, "PRAGMA user_version = %d", version);
+    return op_script(s, sql, err);
+}
+
+// ---- waiting, durability ------------------------------------------------------------------------
+
+// data_version changes when another connection commits.
+static int op_wait(struct st_store *base, unsigned timeout_ms, struct st_err *err)
+{
+    struct sqlite_store *s = self(base);
+    int64_t until = st_clock_mono_ms() + timeout_ms;
+    for (;;) {
+        int64_t now = 0;
+        if (op_run(base, "PRAGMA data_version", false, NULL, 0, st_db_number, &now, err) < 0)
+            return -1;
+        if (now != s->seen) {
+            s->seen = now;
+            return 1;
+        }
+        int64_t left = until - st_clock_mono_ms();
+        if (left <= 0)
+            return 0;
+        left = ST_MIN(left, (int64_t)POLL_MS);
+        nanosleep(&(struct timespec){0, left * 1000000}, NULL);
+    }
+}
+
+static int op_notify(struct st_store *s, struct st_err *err)
+{
+    (void)s, (void)err;
+    return 0;
+}
+
+static int op_durable(struct st_store *s, struct st_err *err)
+{
+    return op_script(s, "PRAGMA synchronous = FULL", err);
+}
+
+static void op_close(struct st_store *base)
+{
+    struct sqlite_store *s = self(base);
+    for (size_t i = 0; i < STATEMENTS && s->cache[i].sql; i++)
+        sqlite3_finalize(s->cache[i].q);
+    sqlite3_close(s->db);
+    free(s);
+}
+
+static const struct st_db_ops ops = {"sqlite",   op_close,       op_run,  op_script, op_tx,
+                                     op_version, op_set_version, op_wait, op_notify, op_durable};
+
+// ---- clocks -------------------------------------------------------------------------------------
+
+static void sql_lease_now(sqlite3_context *c, int n, sqlite3_value **v)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    sqlite3_result_int64(c, (sqlite3_int64)t.tv_sec * 1000 + t.tv_nsec / 1000000);
+}
+
+static void sql_wall_now(sqlite3_context *c, int n, sqlite3_value **v)
+{
+    sqlite3_result_int64(c, st_clock_wall_ms());
+}
+
+// CLOCK_BOOTTIME begins anew with each boot: leases and backoffs of an earlier one are over.
+static int64_t this_boot(void)
+{
+    char text[64] = "";
+    uint64_t v = 0;
+    ST_AUTO_CLOSE int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && st_fd_read(fd, text, sizeof text - 1) > 13)
+        st_sv_u64(st_sv_mem(text, 8), 16, &v);
+    return (int64_t)v;
+}
+
+static int forget_boot(struct st_store *s, void *ctx, struct st_err *err)
+{
+    if (ST_DB_RUN(s, NULL, NULL, err, "UPDATE jobs SET lease_until = 0 WHERE status = 'processing' AND fence > 0") <
+            0 ||
+        ST_DB_RUN(s, NULL, NULL, err, "UPDATE jobs SET ready_at = 0 WHERE status = 'pending'") < 0)
+        return -1;
+    return st_store_mark_set(s, "boot", *(int64_t *)ctx, err);
+}
+
+static int check_boot(struct st_store *s, struct st_err *err)
+{
+    int64_t boot = this_boot(), seen;
+    if (st_store_mark(s, "boot", &seen, err))
+        return -1;
+    return seen == boot ? 0 : st_db_transact(s, forget_boot, &boot, err);
+}
+
+// ---- opening ------------------------------------------------------------------------------------
+
+static int configure(struct sqlite_store *s, struct st_err *err)
+{
+    sqlite3_busy_timeout(s->db, BUSY_MS);
+    sqlite3_limit(s->db, SQLITE_LIMIT_LENGTH, 1 << 20);
+    sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    sqlite3_db_config(s->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    if (sqlite3_create_function(s->db, "st_lease_now", 0, SQLITE_UTF8, NULL, sql_lease_now, NULL, NULL) ||
+        sqlite3_create_function(s->db, "st_wall_now", 0, SQLITE_UTF8, NULL, sql_wall_now, NULL, NULL))
+        return fail(s, "open", err);
+    return 0;
+}
+
+// A newer store is not even switched to WAL: its version is looked at first.
+static int finish_open(struct sqlite_store *s, struct st_err *err)
+{
+    int version;
+    if (configure(s, err) || op_version(&s->base, &version, err))
+        return -1;
     // A small page cache: this memory is the scan's.
-    return exec(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -128", err);
+    if (version <= st_db_version &&
+        op_script(&s->base, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -128", err))
+        return -1;
+    if (st_db_migrate(&s->base, s->path, err) || check_boot(&s->base, err))
+        return -1;
+    return op_run(&s->base, "PRAGMA data_version", false, NULL, 0, st_db_number, &s->seen, err) < 0 ? -1 : 0;
+}
+
+static int open_file(const char *path, struct st_store **ret, struct st_err *err)
+{
+    struct sqlite_store *s = calloc(1, sizeof *s);
+    if (!s)
+        return st_err_nomem(err);
+    s->base.ops = &ops;
+    snprintf(s->path, sizeof s->path, "%s", path);
+    int rc = sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_NOMUTEX, NULL);
+    if (rc != SQLITE_OK)
+        fail(s, "open", err);
+    if (rc != SQLITE_OK || finish_open(s, err)) {
+        op_close(&s->base);
+        return -1;
+    }
+    *ret = &s->base;
+    return 0;
 }
 
 int st_store_open(const char *home, bool create, struct st_store **ret, struct st_err *err)
@@ -367,17 +312,10 @@ int st_store_open(const char *home, bool create, struct st_store **ret, struct s
     if (fd < 0)
         return st_err_sys(err, "job record %s", path);
     close(fd);
-    struct sqlite_store *s = calloc(1, sizeof *s);
-    if (!s)
-        return st_err_nomem(err);
-    s->base.ops = &sqlite_ops;
-    int rc = sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_NOMUTEX, NULL);
-    if (rc != SQLITE_OK)
-        fail(s->db, "open", err);
-    if (rc != SQLITE_OK || configure(s->db, err) || migrate(s->db, err)) {
-        op_close(&s->base);
-        return -1;
-    }
-    *ret = &s->base;
-    return 0;
+    return open_file(path, ret, err);
+}
+
+int st_store_open_empty(struct st_store **ret, struct st_err *err)
+{
+    return open_file(":memory:", ret, err);
 }

@@ -8,6 +8,7 @@ import tempfile
 import time
 
 UID = "0f8b2c1d-3e4f-4a5b-8c6d-7e8f90a1b2c3"
+SOURCE = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 CONTAINER = "3f2a6c0d1e4b5a69788796a5b4c3d2e1f00112233445566778899aabbccddeef"
 
 
@@ -37,6 +38,10 @@ def record(**change):
     return r
 
 
+def asks_json(args):
+    return "json" in args or "--format=json" in args
+
+
 class Act:
     def __init__(self, program):
         self.program = os.path.abspath(program)
@@ -44,6 +49,16 @@ class Act:
         self.secrets = []  # texts that may appear in no output
         self.count = self.failed = 0
         self.leaks = []
+        self.unlike = []   # lines of JSON that docs/schema does not describe
+        try:
+            import jsonschema
+            with open(os.path.join(SOURCE, "docs", "schema", "stella-act-1.schema.json"), encoding="utf-8") as f:
+                self.validator = jsonschema.Draft202012Validator(json.load(f))
+        except (ImportError, AttributeError):
+            self.validator = None
+
+    def fits(self, line):
+        return self.validator is None or self.validator.is_valid(json.loads(line))
 
     def path(self, *parts):
         return os.path.join(self.dir, *parts)
@@ -65,6 +80,8 @@ class Act:
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout)
         self.seconds = time.monotonic() - begun
         out, err = r.stdout.decode(), r.stderr.decode()
+        if asks_json(args):
+            self.unlike += [line for line in out.splitlines() if not self.fits(line)]
         self.leaks += [s for s in self.secrets if s and s in out + err]
         return r.returncode, out, err
 
@@ -82,6 +99,11 @@ class Act:
         print("ok", self.count, "-", what, "# SKIP", why)
 
     def done(self):
+        if self.validator:
+            self.ok(not self.unlike and not self.fits('{"schema": "stella-act/1"}'), "every line of JSON is as docs/schema says",
+                    self.unlike)
+        else:
+            self.skip("every line of JSON is as docs/schema says", "no jsonschema")
         self.ok(not self.leaks, "no credential in any output", self.leaks)
         shutil.rmtree(self.dir, ignore_errors=True)
         print(f"1..{self.count}")

@@ -39,7 +39,7 @@ completes() { # expected, words...
 }
 completes "scan scanner" stella s
 completes "image --help" stella scan ""
-completes "list show --help" stella scanner jobs ""
+completes "list show cancel retry --help" stella scanner jobs ""
 completes "--format --force" stella scan image --fo
 completes "table cyclonedx-json spdx-json syft-json purls" stella scan image app.tar --format ""
 completes "cyclonedx-json" stella scan image --format c

@@ -4,7 +4,7 @@ expect 2 "no command given (stella --help lists them)"
 expect 2 "unknown command 'scna'; did you mean scan?" scna
 expect 2 "unknown command 'scanner jbos'; did you mean scanner jobs?" scanner jbos list
 expect 2 "unknown command 'scan app.tar'; did you mean scan image app.tar?" scan app.tar
-expect 2 "'scanner jobs' is not a whole command (scanner jobs list, scanner jobs show)" scanner jobs
+expect 2 "'scanner deadletter' is not a whole command (scanner deadletter list, scanner deadletter retry)" scanner deadletter
 expect 2 "unknown option '--verison' (stella --help)" --verison
 expect 2 "unknown option '--fromat'; did you mean --format?" scan image x --fromat json
 expect 2 "no image given (example: stella scan image ./app.tar)" scan image

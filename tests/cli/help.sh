@@ -4,7 +4,11 @@ fits() { ! LC_ALL=C.UTF-8 grep -nE '^.{81,}' out; }
 no_search_words() { ! grep -niE 'out of memory|heap exhausted|memory allocation failed' "$@"; }
 
 commands=("" "scan" "scan image" "image" "image inspect" "image layers" "scanner" "scanner jobs" "scanner jobs list"
-    "scanner jobs show" "scanner cache" "scanner cache stats" "scanner cache prune" "version" "help")
+    "scanner jobs show" "scanner jobs cancel" "scanner jobs retry" "scanner queue" "scanner queue status" "scanner status"
+    "scanner stats"
+    "scanner config" "scanner config get" "scanner config set" "scanner config unset" "scanner config list"
+    "scanner config history" "scanner logs" "scanner deadletter" "scanner deadletter list" "scanner deadletter retry"
+    "scanner cache" "scanner cache stats" "scanner cache prune" "version" "help")
 for c in "${commands[@]}"; do
     read -ra words <<<"$c"
     run "${words[@]}" --help
@@ -25,8 +29,10 @@ ok "help works on a broken line" test "$code" = 0
 
 # Every example in help is a command line that parses (or stops at the missing image or job).
 "$stella" --help >all
-for c in "scan image" "image inspect" "image layers" "scanner jobs list" "scanner jobs show" "scanner cache stats"
-    "scanner cache prune" version help; do
+for c in "scan image" "image inspect" "image layers" "scanner jobs list" "scanner jobs show" \
+    "scanner jobs cancel" "scanner jobs retry" "scanner deadletter list" "scanner deadletter retry" "scanner config get" \
+    "scanner config set" "scanner config unset" "scanner config history" "scanner stats" "scanner queue status" \
+    "scanner cache stats" "scanner cache prune" version help; do
     read -ra words <<<"$c"
     "$stella" "${words[@]}" --help >>all
 done

@@ -1,13 +1,13 @@
 # The record of scans: empty, filled by a failed scan, asked for, retried.
 # shellcheck shell=bash disable=SC2154  # run by tests/cli/run
-header='JOB           IMAGE                                     SIZE      STATUS      REASON         POOL      ATTEMPT  PEAK      UPDATED'
+header='JOB           IMAGE                                     SIZE      STATUS      REASON             POOL      ATTEMPT  PEAK      UPDATED'
 run scanner jobs list
 ok "empty list: exit 0" test "$code" = 0
 ok "empty list: header only" diff <(echo "$header") out
 ok "asking makes no state" test ! -e home
 run scanner jobs list --format json
 ok "empty list as JSON" test "$(jq -c . out)" = '[]'
-expect 4 "no job 'abcdef': nothing was recorded yet" scanner jobs show abcdef
+expect 4 "no job 'abcdef' (stella scanner jobs list shows them)" scanner jobs show abcdef
 expect 4 "no failed scan of none.tar in the last 30d; run without --retry" scan image none.tar --retry
 
 run scan image ./none.tar --quiet

@@ -105,6 +105,9 @@ def story(t, lab):
     long = lab.record(pod, "tree", verdict__text="Ünï" * 2000, action__detail="\U0001F4A5" * 500)
     code, out, err = lab.act(long)
     t.ok(code == 0 and len(lab.events(pod)) == 2, "a note that is too long is cut between characters", code, out, err)
+    raw = {k: v for k, v in events[0].items() if k not in ("series", "metadata")}
+    status, answer = lab.c.call("POST", EVENTS, {**raw, "metadata": {"name": "long", "namespace": NS}, "note": "x" * 1025})
+    t.ok(status == 422, "which the server would refuse otherwise", status, answer)
     code, out, err = lab.act(lab.record(pod), "--dry-run")
     t.ok(code == 0 and len(lab.events(pod)) == 2 and lab.exists(runner), "dry run: nothing is changed", code, out, err)
     last = lab.record(pod)

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -118,6 +119,61 @@ def refusals(t, r, im):
     r.blobs["sha256:" + sha(b"{}")] = b"{}"
     r.add_manifest(chart, json.loads(im.manifest)["mediaType"], tag="chart")
     fails(t, 2, ["not an image", "helm"], "an artifact that is no image", f"localhost:{r.port}/app:chart")
+
+
+# ---- registries.conf ----
+
+def part_mirrors(t):
+    one, two, r = Registry(), Registry(), Registry()
+    im = big_image(1)
+    want = purls(t, im, "layout")
+    digest = r.add(im)
+    name = f"localhost:{r.port}/app:1"
+
+    def conf(text, ref=name, *args):
+        for x in (one, two, r):
+            del x.log[:]
+        with open(t.path("registries.conf"), "w", encoding="utf-8") as f:
+            f.write(text.replace("ONE", f"localhost:{one.port}").replace("TWO", f"localhost:{two.port}").replace("REG", f"localhost:{r.port}"))
+        return t.scan(ref, *PURLS, *args, env={"CONTAINERS_REGISTRIES_CONF": t.path("registries.conf")})
+
+    def good(got, what, *conditions):
+        t.ok(got[0] == 0 and got[1] == want and all(conditions), what, got, one.log, two.log)
+
+    mirrors = '[[registry]]\nprefix = "REG"\nlocation = "REG"\n[[registry.mirror]]\nlocation = "ONE/m"\n[[registry.mirror]]\nlocation = "TWO"\n'
+    got = conf(mirrors)
+    good(got, "two mirrors that have nothing, then the registry", one.asked("/v2/m/app/manifests/1"), two.asked("/v2/app/manifests/1"), r.log)
+    one.add(im, repo="m/app")
+    got = conf(mirrors)
+    good(got, "a mirror that has it", one.log, not two.log, not r.log)
+    layer = "sha256:" + sha(im.blobs[0])
+    kept = one.blobs.pop(layer)
+    got = conf(mirrors)
+    good(got, "a mirror without the layer", one.log, r.asked(layer) or two.asked(layer))
+    one.blobs[layer] = kept
+    one.auth = "basic"
+    got = conf(mirrors, name, "--creds", "user:secret-password")
+    good(got, "a mirror gets no login that was typed for the registry", one.log, not any("Authorization" in x[2] for x in one.log), r.log)
+    one.reset()
+    got = conf(mirrors.replace('location = "ONE/m"', 'location = "ONE/m"\npull-from-mirror = "digest-only"'))
+    good(got, "a mirror for digests only, and a tag", not one.log)
+    one.close()
+    got = conf(mirrors)
+    good(got, "a mirror that is down", r.log)
+    two.add(im, repo="hub/library/web", tag="latest")
+    got = conf('[[registry]]\nprefix = "docker.io"\nlocation = "TWO/hub"\n', "web")
+    good(got, "a short name, rewritten", two.asked("/v2/hub/library/web/manifests/latest"))
+    got = conf('[[registry]]\nprefix = "*.example"\nlocation = "TWO/hub/library"\n[[registry]]\nprefix="docker.io"\nblocked=true', "a.b.example/web")
+    good(got, "a wildcard", two.log)
+    for text, words in (('[[registry]]\nprefix = "REG"\nblocked = true\n', "blocks"), ("[[registry", "registries.conf: line 1"),
+                        ("[registries.search]\nregistries = []\n", "first form"), ("[[registry]]\n", "neither prefix nor location"),
+                        ('[[registry]]\nprefix="REG/app"\nlocation="REG"\n', "has no repository")):
+        code, out, err = conf(text)
+        t.ok(code == 2 and words in err and not r.log, f"refused: {err.strip()}", code, err)
+    code, out, err = conf('[[registry]]\nprefix = "REG/app"\nlocation = "REG/app"\ninsecure = true\n', f"localhost:{r.port}/app@{digest}")
+    t.ok(code == 0 and out == want, "a rule for one repository", code, err)
+    two.close()
+    r.close()
 
 
 # ---- who we are ----
@@ -341,6 +397,93 @@ def web(t):
     return r.port
 
 
+# ---- time ----
+
+def children(pid, name):
+    """Processes of that name below pid."""
+    found = []
+    for d in os.listdir("/proc"):
+        if d.isdigit():
+            try:
+                with open(f"/proc/{d}/stat", encoding="utf-8") as f:
+                    stat = f.read()
+            except OSError:
+                continue
+            comm, rest = stat.split("(", 1)[1].rsplit(")", 1)
+            if comm == name and int(rest.split()[1]) == pid:
+                found.append(int(d))
+    return found
+
+
+def part_slow(t):
+    """A parser that stands still: the server loses patience, and the layer goes on where it stopped."""
+    r = Registry()
+    im = big_image(24)
+    r.add(im)
+    want = purls(t, im, "layout")
+    layer, data = "sha256:" + sha(im.blobs[0]), im.blobs[0]
+    sent = [0]
+
+    def impatient(h, path):
+        if layer not in path:
+            return False
+        first = int((h.headers.get("Range") or "=0-").split("=")[1].split("-")[0])
+        h.connection.settimeout(1)
+        h.send_response(206 if first else 200)
+        if first:
+            h.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
+        h.send_header("Content-Length", str(len(data) - first))
+        h.end_headers()
+        h.close_connection = True
+        try:
+            for i in range(first, len(data), 65536):
+                h.wfile.write(data[i:i + 65536])
+                sent[0] += len(data[i:i + 65536])
+        except OSError:
+            pass
+        return True
+
+    r.fault = impatient
+    p = subprocess.Popen(t.argv(f"localhost:{r.port}/app:1", *PURLS), env=t.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    stopped = []
+    end = time.time() + 20
+    while not stopped and time.time() < end and p.poll() is None:
+        if r.asked(layer):
+            stopped = children(p.pid, "stella-analyze")
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+    time.sleep(4)
+    for pid in stopped:
+        os.kill(pid, signal.SIGCONT)
+    out, err = p.communicate(timeout=120)
+    t.ok(p.returncode == 0 and out == want, "a parser that stands still for 4 s", p.returncode, err)
+    t.ok(stopped and len(r.asked(layer)) >= 2, "the server had closed the connection", len(r.asked(layer)))
+
+    # Nothing outlives a scan that is interrupted.
+    r.reset()
+    r.fault = lambda h, path: layer in path and (endless(h, b"\x1f\x8b\x08" + bytes(65533)), True)[1]
+    p = subprocess.Popen(t.argv(f"localhost:{r.port}/app:1", *PURLS), env=t.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    end = time.time() + 20
+    fetch = []
+    while time.time() < end and not (fetch and r.asked(layer)):
+        fetch = children(p.pid, "stella-fetch")
+        time.sleep(0.02)
+    p.send_signal(signal.SIGINT)
+    p.communicate(timeout=60)
+    time.sleep(0.2)
+    t.ok(p.returncode != 0 and fetch and not any(os.path.exists(f"/proc/{x}") for x in fetch), "nothing outlives an interrupted scan", p.returncode)
+    r.close()
+
+
+def part_sandbox(t):
+    p = subprocess.run([os.path.join(os.path.dirname(t.stella), "stella-fetch"), "--self-test"], capture_output=True, text=True)
+    lines = p.stdout.splitlines()
+    if not lines:
+        t.skip("sandbox", "self-test says nothing here: " + p.stderr[:100].replace("\n", " "))
+    for line in lines:
+        t.ok(line.endswith("refused"), line)
+
+
 # ---- TLS ----
 
 def part_tls(t):
@@ -512,10 +655,53 @@ def part_real(t):
         p.wait()
 
 
+def part_nginx(t):
+    """docker-registry behind nginx, which throttles, limits requests and cuts connections; TLS with HTTP/2."""
+    address = own_address()
+    if not os.environ.get("ST_FULL") or not address or not all(shutil.which(x) for x in ("docker-registry", "nginx", "skopeo", "openssl")):
+        t.skip("nginx", "slow (ST_FULL=1), or nginx, docker-registry, skopeo or openssl is not installed")
+        return
+    import socket
+    ports = []
+    for _ in range(2):
+        with socket.socket() as s:
+            s.bind((address, 0))
+            ports.append(s.getsockname()[1])
+    back, front = ports
+    cert, key = certificate(t.dir, "front", address)
+    t.write("config.yml", f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {t.path('store')}}}}}\n"
+                          f"http: {{addr: '127.0.0.1:{back}'}}\n".encode())
+    t.write("nginx.conf", f"""daemon off; user root; pid {t.path('nginx.pid')}; error_log {t.path('nginx.log')}; events {{}}
+http {{ access_log {t.path('access.log')}; client_body_temp_path {t.path('b')}; proxy_temp_path {t.path('p')}; fastcgi_temp_path {t.path('f')};
+  uwsgi_temp_path {t.path('u')}; scgi_temp_path {t.path('s')};
+  limit_req_zone $server_name zone=one:1m rate=60r/m; limit_req_status 429;
+  server {{ listen {address}:{front} ssl http2; ssl_certificate {cert}; ssl_certificate_key {key}; keepalive_requests 3;
+    location / {{ proxy_pass http://127.0.0.1:{back}; proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto https;
+      limit_req zone=one burst=1 nodelay; limit_rate 2m; }} }} }}""".encode())
+    im = big_image(4)
+    want = purls(t, im, "layout")
+    with open(t.path("log"), "wb") as log, \
+            subprocess.Popen(["docker-registry", "serve", t.path("config.yml")], stdout=log, stderr=log) as registry, \
+            subprocess.Popen(["nginx", "-c", t.path("nginx.conf"), "-p", t.dir], stdout=log, stderr=log) as nginx:
+        try:
+            time.sleep(1.5)
+            q = subprocess.run(["skopeo", "copy", "-q", "--dest-tls-verify=false", "oci:" + t.path("layout"), f"docker://127.0.0.1:{back}/app:1"],
+                               capture_output=True, text=True)
+            t.ok(q.returncode == 0, "skopeo pushes", q.stderr)
+            for i in range(4):
+                t.same(want, f"through nginx, {i}", f"{address}:{front}/app:1", *PURLS, "--ca-file", cert)
+            with open(t.path("access.log"), encoding="utf-8") as f:
+                text = f.read()
+            t.ok("HTTP/2.0" in text and '" 429 ' in text, "with HTTP/2, and in spite of 429", text)
+        finally:
+            nginx.terminate()
+            registry.terminate()
+
+
 def main():
     part, stella = sys.argv[1:3]
     t = Tests(stella)
-    t.env.update(REGISTRY_AUTH_FILE=t.write("no-logins.json", b"{}"))
+    t.env.update(CONTAINERS_REGISTRIES_CONF=t.write("no-rules.conf", b""), REGISTRY_AUTH_FILE=t.write("no-logins.json", b"{}"))
     if part == "auth":
         del t.env["REGISTRY_AUTH_FILE"]
     for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):

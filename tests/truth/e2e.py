@@ -10,7 +10,7 @@ import gzip, importlib.metadata, io, json, os, re, shutil, subprocess, sys, tarf
 
 import tap
 
-WANTED = re.compile(r'(^|/)var/lib/dpkg/(status$|status\.d/|arch)|(^|/)(var/lib|usr/lib/sysimage|usr/share)/rpm/|/node_modules/'
+WANTED = re.compile(r'(^|/)var/lib/dpkg/(status$|status\.d/|arch)|(^|/)(var/lib|usr/lib/sysimage|usr/share)/rpm/|/(node_modules|usr/share/nodejs)/'
                     r'(@[^/]+/)?[^/]+/package\.json$|\.dist-info/|\.egg-info($|/)|/specifications/.*\.gemspec$')
 ARCHIVE = re.compile(r'\.(jar|war|ear|par|sar|nar|jpi|hpi|kar|lpkg)$')
 EXECUTABLE = (b'\x7fELF', b'MZ', b'\xfe\xed\xfa', b'\xcf\xfa\xed\xfe', b'\xce\xfa\xed\xfe', b'\xca\xfe\xba\xbe')
@@ -186,7 +186,7 @@ def python(root):
 def npm(root):
     found = set()
     for p in files(root):
-        if re.search(r'/node_modules/(@[^/]+/)?[^/]+/package\.json$', p):
+        if re.search(r'/(node_modules|usr/share/nodejs)/(@[^/]+/)?[^/]+/package\.json$', p):  # Debian's Node looks in both
             try:
                 with open(p, encoding='utf-8-sig') as f:
                     j = json.load(f)
@@ -209,14 +209,17 @@ def go(root):
     for p in programs:
         os.chmod(p, 0o755)
     for i in range(0, len(programs), 500):
-        for l in run('go', 'version', '-m', *programs[i:i + 500]).splitlines():
-            f = l.split('\t')
-            if l.startswith('\t') and f[1] in ('dep', '=>'):
-                found.add((f[2], f[3] if len(f) > 3 else ''))
-            elif l.startswith('\t') and f[1] == 'mod':
-                found.add((f[2], f[3]))
-            elif not l.startswith('\t') and re.search(r': (go|devel)', l):
-                found.add(('stdlib', re.sub(r'^go', '', l.rsplit(': ', 1)[1].split()[0])))
+        text = run('go', 'version', '-m', *programs[i:i + 500])
+        for program in re.split(r'^(?=\S)', text, flags=re.M):
+            lines = [l.split('\t')[1:] for l in program.splitlines()[1:]]
+            of = lambda *kinds: [(l[1], l[2] if len(l) > 2 else '') for l in lines if l[0] in kinds]
+            found.update(of('dep', '=>', 'mod'))
+            # Built outside of module mode the main package stands for its module, as it does in `go version -m`.
+            if not of('mod') and len([v for _, v in of('dep') if v == '(devel)']) != 1:
+                found.update((name, '') for name, _ in of('path') if name != 'command-line-arguments')
+            go = re.search(r': (go\S+|devel \S+)', program.splitlines()[0]) if program.strip() else None
+            if go:
+                found.add(('stdlib', go[1].removeprefix('go')))
     return found
 
 

@@ -116,7 +116,7 @@ static int take(void *ctx, struct st_sv s, struct st_err *err)
 static struct st_http_request ask(char url[static 128], unsigned port, const char *path)
 {
     snprintf(url, 128, "http://127.0.0.1:%u%s", port, path);
-    return (struct st_http_request){.url = st_sv_of(url), .max = BODY_SIZE, .times = {2000, 500, 500, 20000}};
+    return (struct st_http_request){.url = st_sv_of(url), .max = BODY_SIZE, .times = {10000, 10000, 10000, 60000}};
 }
 
 static bool whole(const struct got *g, size_t from)
@@ -224,6 +224,7 @@ static void test_http_resume(void)
         q.sink = take;
         q.ctx = &g;
         q.resume = true;
+        q.times.stall = 500;
         int rc = st_http_do(http, &q, &r, &err);
         TAP_OK(cases[i].ok ? rc == 0 && whole(&g, 0) && r.delivered == BODY_SIZE : rc < 0 && err.code == ST_E_CORRUPT,
                "%s: %zu bytes in %u attempts %s", cases[i].name, g.n, r.attempts, err.text);

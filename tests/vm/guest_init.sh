@@ -80,6 +80,7 @@ if [ -n "$SYSTEMD" ]; then
 	E
 	mkdir -p /debian/etc/systemd/system/multi-user.target.wants
 	ln -sf /etc/systemd/system/lab.service /debian/etc/systemd/system/multi-user.target.wants/lab.service
+	for u in serial-getty@ttyS0 postgresql earlyoom nohang; do ln -sf /dev/null /debian/etc/systemd/system/$u.service; done
 	umount /sys/fs/cgroup
 	for d in /proc /sys /dev; do mount -o move $d /debian$d; done
 	exec switch_root /debian /lib/systemd/systemd

@@ -157,6 +157,16 @@ def base_row(run, case):
             "hog_end": hog_end, "first_death": first_death, "stop": stop, "dead": dead}
 
 
+def would_be(tool, t, case, limit, b):
+    """The columns of a tool that ran dry, and would have killed at t (None: never)."""
+    if t is not None and (t > b["stop"] or (b["first_death"] is not None and t > b["first_death"])):
+        t = None  # the kernel, or who really acted, was first
+    return {"tool": tool, "ended_by": tool if t else "-", "died": "-", "innocent": 0,
+            "verdict": "-" if t is None else "false-kill" if case["kind"] == "leave" else "would-end",
+            "from_limit_s": fmt(t - limit if t and limit else None),
+            "from_onset_s": fmt(t - b["onset"] if t and b["onset"] is not None else None)}
+
+
 def rows(directory, case, cell, build, host_load, date):
     """One row for what the run's own tool (or nobody) did, one for each dry peer."""
     run = Run(directory)
@@ -207,12 +217,10 @@ def rows(directory, case, cell, build, host_load, date):
     judged = ([r for _, r in actions] or records)[:1] if case["kind"] == "end" else records[-1:]
     if judged:
         row["state"] = judged[0].get("verdict", {}).get("state", "-")
-    if tool == "stella-dry" and actions:
-        t = actions[0][0]
-        row["ended_by"], row["verdict"] = "stella-dry", "false-kill" if case["kind"] == "leave" else "would-end"
-        row["from_limit_s"] = fmt(t - limit if limit else None)
-        row["from_onset_s"] = fmt(t - b["onset"] if b["onset"] is not None else None)
     out = [row]
+    if tool == "stella-dry":  # nobody acted: also a run without a watchdog
+        out = [row | {"tool": "none", "build": case["hash"], "state": "-", "private_kib": "-", "switches_per_s": "-"},
+               row | would_be("stella-dry", actions[0][0] if actions else None, case, limit, b)]
     peers = os.path.join(directory, "peers.log")
     if os.path.exists(peers):
         said = {}
@@ -220,12 +228,5 @@ def rows(directory, case, cell, build, host_load, date):
             if t is not None:
                 said.setdefault(word, t)
         for p in ("shell", "earlyoom", "nohang"):
-            t = said.get(p)
-            # a peer that speaks after the kernel or stella has acted did not end anything
-            if t is not None and (t > b["stop"] or (b["first_death"] is not None and t > b["first_death"])):
-                t = None
-            verdict = "-" if t is None else "false-kill" if case["kind"] == "leave" else "would-end"
-            out.append(common | {"tool": p, "ended_by": p if t else "-", "died": "-", "innocent": 0, "verdict": verdict,
-                                 "from_limit_s": fmt(t - limit if t and limit else None),
-                                 "from_onset_s": fmt(t - b["onset"] if t and b["onset"] is not None else None)})
+            out.append(common | would_be(p, said.get(p), case, limit, b))
     return out

@@ -1,0 +1,91 @@
+// Private to the scan of a layer: its state, and what its files share.
+//   layer.c          the walk over the tar stream, digests
+//   layer_content.c  the bytes of one file: buffers, ranges of executables, who is asked by magic
+//   layer_parse.c    one file and its catalogers: records, unknowns
+//   layer_again.c    hard links, and what has to be read a second time
+#ifndef ST_SCAN_LAYER_INT_H
+#define ST_SCAN_LAYER_INT_H
+
+#include "archive/tar.h"
+#include "base/map.h"
+#include "scan/layer.h"
+
+#define LAYER_WANT_MAX 8 // catalogers that one file may match
+
+struct layer_scan {
+    struct st_mem *mem;
+    const struct st_layer_options *opt;
+    struct st_frag_writer *out;
+    struct st_stream *raw; // borrowed: the blob end of the chain
+    struct st_tar *tar;
+    bool can_reread;
+    uint8_t by_magic[LAYER_WANT_MAX]; // catalogers that are told by a file's bytes
+    size_t n_by_magic;
+    struct st_arena scratch; // of one parse
+    struct st_arena arena;   // of the layer
+    // The file in hand. Buffers stay from file to file: pages that are there already cost nothing.
+    struct st_buf content, large; // of up to LARGE_FILE; of more
+    struct st_buf ranges;         // of an executable
+    struct st_map parsed;         // path hash -> FILE numbers that its bytes gave: first << 8 | count; 0: none
+    struct st_map linked;         // path hash of a hard link -> index + 1 into `links`; 0: replaced since
+    struct st_buf links;          // struct origin
+    struct st_buf file_cats;      // a byte per FILE: its cataloger
+    struct layer_again *again;
+    size_t n_again, cap_again;
+    // Where the second pass can begin: the first file that has to be read again, unless a hard link's target, which may
+    // be anywhere, is among them.
+    struct st_place *place; // NULL: from the beginning only
+    bool kept;              // place stays where it is: before the entry `from`
+    bool anywhere;
+    uint64_t from_offset, from_index;
+    struct st_map again_by_path; // path hash -> index + 1
+    struct st_layer_stats stats;
+};
+
+struct layer_file {
+    struct st_sv path;
+    uint64_t hash; // of the path
+    uint32_t mode;
+    uint64_t size, entry, offset; // offset: of the entry's header
+    bool link;                    // the bytes stand under another name: not remembered as target of further links
+    bool anyway;                  // a FILE record even without records below it: it replaces an earlier reading
+};
+
+// ---- layer_parse.c
+
+// Calls the catalogers want[0, n) with what there is of a file. `whole`: it is all of it.
+int layer_parse(struct layer_scan *s, const struct layer_file *f, const uint8_t *want, size_t n,
+                const struct st_view *v, bool whole, struct st_err *err);
+// Names a file that no cataloger was called for.
+int layer_unknown(struct layer_scan *s, struct st_sv path, uint64_t entry, uint8_t cataloger,
+                  enum st_unknown_reason reason, struct st_sv text, struct st_err *err);
+
+// ---- layer_content.c
+
+void layer_content_init(struct layer_scan *s);
+// The file that the tar reader stands at: bytes as its catalogers need them (want[0, n), and those that go by magic).
+int layer_content(struct layer_scan *s, const struct layer_file *f, uint8_t *want, size_t n, struct st_err *err);
+// All of its bytes, valid until layer_content_drop.
+int layer_content_read(struct layer_scan *s, uint64_t size, struct st_sv *ret, struct st_err *err);
+void layer_content_drop(struct layer_scan *s);
+// Files too large for every cataloger that wants them are not gathered.
+bool layer_too_large(const struct layer_file *f, const uint8_t *want, size_t n);
+
+// ---- layer_again.c
+
+// The ranges that were kept of f are not enough.
+int layer_again_whole(struct layer_scan *s, const struct layer_file *f, uint8_t cataloger, struct st_err *err);
+int layer_again_link(struct layer_scan *s, const struct st_tar_entry *e, uint64_t hash, const uint8_t *want, size_t n,
+                     struct st_err *err);
+// A name takes on other bytes: what was known of the old ones is not theirs.
+void layer_again_forget(struct layer_scan *s, uint64_t hash);
+// The second pass, when there is something to read.
+int layer_again_read(struct layer_scan *s, const struct st_layer_source *src, struct st_err *err);
+void layer_again_free(struct layer_scan *s);
+
+// ---- layer.c
+
+// A layer holds what a container runtime finds in it, no more.
+struct st_tar *layer_tar(struct layer_scan *s, struct st_stream *in, struct st_err *err);
+
+#endif

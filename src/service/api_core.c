@@ -1,0 +1,309 @@
+// Store handles for threads, waiting, and what the service does by itself: sweeping leases once a second.
+#include "service/api.h"
+#include "service/op_int.h"
+
+#include "base/ckd.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "store/postgres.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+#define TICK_MS 1000
+#define LOG_POLL_MS 500 // lines of the log do not wake those who wait for jobs
+
+// Handles of one kind, lent first come, first served.
+struct handles {
+    struct st_store *free[ST_API_WRITERS_PG + ST_API_READERS];
+    size_t n_free, n;
+    uint64_t next, serving; // tickets
+};
+
+struct st_api {
+    pthread_mutex_t lock;
+    pthread_cond_t lent, changed;
+    struct handles readers, writers;
+    struct st_store *watcher; // of the watching thread
+    struct st_live *live;
+    uint64_t generation; // counts changes of the store
+    bool stopping, watching, sweeping;
+    pthread_t watch_thread, sweep_thread;
+};
+
+struct st_live *st_api_live(struct st_api *a)
+{
+    return a->live;
+}
+
+// ---- handles ------------------------------------------------------------------------------------
+
+static struct st_store *borrow(struct st_api *a, struct handles *h)
+{
+    pthread_mutex_lock(&a->lock);
+    uint64_t mine = h->next++;
+    while (mine != h->serving || !h->n_free)
+        pthread_cond_wait(&a->lent, &a->lock);
+    h->serving++;
+    struct st_store *s = h->free[--h->n_free];
+    pthread_cond_broadcast(&a->lent);
+    pthread_mutex_unlock(&a->lock);
+    return s;
+}
+
+static void give_back(struct st_api *a, struct handles *h, struct st_store *s)
+{
+    pthread_mutex_lock(&a->lock);
+    h->free[h->n_free++] = s;
+    pthread_cond_broadcast(&a->lent);
+    pthread_mutex_unlock(&a->lock);
+}
+
+static void note_change(struct st_api *a)
+{
+    pthread_mutex_lock(&a->lock);
+    a->generation++;
+    pthread_cond_broadcast(&a->changed);
+    pthread_mutex_unlock(&a->lock);
+}
+
+static uint64_t generation(struct st_api *a)
+{
+    pthread_mutex_lock(&a->lock);
+    uint64_t g = a->generation;
+    pthread_mutex_unlock(&a->lock);
+    return g;
+}
+
+// Until the store changes after `seen`, the service stops, or the time is over.
+static void wait_change(struct st_api *a, uint64_t seen, int64_t ms)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    int64_t ns = t.tv_nsec + (ms % 1000) * 1000000;
+    t.tv_sec += ms / 1000 + ns / 1000000000;
+    t.tv_nsec = ns % 1000000000;
+    pthread_mutex_lock(&a->lock);
+    while (a->generation == seen && !a->stopping && pthread_cond_timedwait(&a->changed, &a->lock, &t) == 0)
+        ;
+    pthread_mutex_unlock(&a->lock);
+}
+
+void st_api_stop(struct st_api *a)
+{
+    pthread_mutex_lock(&a->lock);
+    a->stopping = true;
+    pthread_cond_broadcast(&a->changed);
+    pthread_mutex_unlock(&a->lock);
+}
+
+bool st_api_stopping(struct st_api *a)
+{
+    pthread_mutex_lock(&a->lock);
+    bool v = a->stopping;
+    pthread_mutex_unlock(&a->lock);
+    return v;
+}
+
+// ---- calls --------------------------------------------------------------------------------------
+
+struct counting {
+    st_op_emit_fn *emit;
+    void *ctx;
+    uint64_t rows;
+};
+
+static int count_emit(void *ctx, const void *row, struct st_err *err)
+{
+    struct counting *k = ctx;
+    k->rows++;
+    return k->emit ? k->emit(k->ctx, row, err) : 0;
+}
+
+int st_api_call(struct st_api *a, const struct st_op *op, const void *request, const struct st_caller *caller,
+                struct st_arena *arena, st_op_emit_fn *emit, bool (*gone)(void *ctx), void *ctx, struct st_err *err)
+{
+    if (caller->role < op->role)
+        return st_err_set(err, ST_E_AUTH, "%s needs the role %s; " ST_SV_FMT " has %s", op->name,
+                          st_role_words[op->role], ST_SV_ARG(caller->name), st_role_words[caller->role]);
+    struct counting k = {emit, ctx, 0};
+    struct st_op_call c = {
+        .live = a->live, .caller = caller, .request = request, .arena = arena, .emit = count_emit, .ctx = &k};
+    struct handles *h = op->writes ? &a->writers : &a->readers;
+    uint64_t wait_ms = 0;
+    if (op->waits)
+        memcpy(&wait_ms, request, sizeof wait_ms);
+    int64_t until = st_clock_mono_ms() + (int64_t)ST_MIN(wait_ms, (uint64_t)ST_WAIT_MAX_MS);
+    for (;;) {
+        uint64_t seen = generation(a);
+        c.store = borrow(a, h);
+        int rc = op->run(&c, err);
+        give_back(a, h, c.store);
+        int64_t left = until - st_clock_mono_ms();
+        if (rc || k.rows || !op->waits || left <= 0 || st_api_stopping(a)) {
+            if (rc == 0 && op->writes && (k.rows || !op->waits))
+                note_change(a);
+            return rc;
+        }
+        // Backoffs end without anybody's doing, and lines of the log come without a note.
+        wait_change(a, seen, ST_MIN(left, op->writes ? (int64_t)TICK_MS : (int64_t)LOG_POLL_MS));
+        if (gone && gone(ctx))
+            return st_err_set(err, ST_E_CANCELLED, "the caller is gone");
+    }
+}
+
+int st_api_read(struct st_api *a, st_api_store_fn *fn, void *ctx, struct st_err *err)
+{
+    struct st_store *s = borrow(a, &a->readers);
+    int rc = fn(s, ctx, err);
+    give_back(a, &a->readers, s);
+    return rc;
+}
+
+// ---- what it does by itself -----------------------------------------------------------------------
+
+static void nap(struct st_api *a, int64_t ms)
+{
+    uint64_t seen = generation(a);
+    int64_t until = st_clock_mono_ms() + ms;
+    for (int64_t left; !st_api_stopping(a) && (left = until - st_clock_mono_ms()) > 0; seen = generation(a))
+        wait_change(a, seen, left);
+}
+
+// Changes that other processes and hosts make.
+static void *watch(void *ctx)
+{
+    struct st_api *a = ctx;
+    struct st_err err = {0};
+    while (!st_api_stopping(a)) {
+        int rc = st_store_wait(a->watcher, TICK_MS, &err);
+        if (rc > 0)
+            note_change(a);
+        if (rc < 0)
+            nap(a, TICK_MS);
+    }
+    return NULL;
+}
+
+static int ignore_row(void *ctx, const void *row, struct st_err *err)
+{
+    return 0;
+}
+
+static void sweep_once(struct st_api *a, struct st_arena *arena, bool *failing)
+{
+    static const struct st_caller self = {ST_ROLE_WORKER, ST_SV_INIT("stella-api")};
+    struct st_err err = {0};
+    struct st_counts k;
+    struct st_op_call c = {.live = a->live, .caller = &self, .arena = arena, .emit = ignore_row};
+    c.store = borrow(a, &a->writers);
+    int rc = st_op_sweep(&c, &err);
+    if (rc == 0)
+        rc = st_store_counts(c.store, INT64_MAX, &k, &err);
+    give_back(a, &a->writers, c.store);
+    if (rc == 0)
+        st_live_depth(a->live, k.pending, st_clock_mono_ms());
+    if (rc && !*failing) // once, not every second
+        fprintf(stderr, "stella-api: %s\n", err.text);
+    *failing = rc != 0;
+}
+
+static void *sweep(void *ctx)
+{
+    struct st_api *a = ctx;
+    struct st_mem mem;
+    struct st_arena arena;
+    bool failing = false;
+    st_mem_init(&mem, ST_API_ARENA, -1);
+    st_arena_init(&arena, &mem);
+    while (!st_api_stopping(a)) {
+        sweep_once(a, &arena, &failing);
+        st_arena_reset(&arena);
+        nap(a, TICK_MS);
+    }
+    st_arena_release(&arena);
+    st_mem_release(&mem);
+    return NULL;
+}
+
+// ---- life ---------------------------------------------------------------------------------------
+
+static int open_one(const struct st_api_options *o, struct st_store **ret, struct st_err *err)
+{
+    if (o->store ? st_store_open_postgres(o->store, ret, err) : st_store_open(o->home, true, ret, err))
+        return -1;
+    if (st_store_durable(*ret, err)) {
+        st_store_close(*ret);
+        *ret = NULL;
+        return -1;
+    }
+    return 0;
+}
+
+static int open_handles(const struct st_api_options *o, struct handles *h, size_t n, struct st_err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (open_one(o, &h->free[h->n_free], err))
+            return -1;
+        h->n_free++;
+        h->n++;
+    }
+    return 0;
+}
+
+static void close_handles(struct handles *h)
+{
+    for (size_t i = 0; i < h->n_free; i++)
+        st_store_close(h->free[i]);
+}
+
+void st_api_free(struct st_api *a)
+{
+    if (!a)
+        return;
+    st_api_stop(a);
+    if (a->watching)
+        pthread_join(a->watch_thread, NULL);
+    if (a->sweeping)
+        pthread_join(a->sweep_thread, NULL);
+    close_handles(&a->readers);
+    close_handles(&a->writers);
+    st_store_close(a->watcher);
+    st_live_free(a->live);
+    pthread_mutex_destroy(&a->lock);
+    pthread_cond_destroy(&a->lent);
+    pthread_cond_destroy(&a->changed);
+    free(a);
+}
+
+static int start(struct st_api *a, const struct st_api_options *o, struct st_err *err)
+{
+    if (st_live_new(&a->live, err) || open_handles(o, &a->writers, o->store ? ST_API_WRITERS_PG : 1, err) ||
+        open_handles(o, &a->readers, ST_API_READERS, err) || open_one(o, &a->watcher, err))
+        return -1;
+    if (st_store_mark_set(a->writers.free[0], ST_MARK_RESTART, st_clock_wall_ms(), err))
+        return -1;
+    a->watching = pthread_create(&a->watch_thread, NULL, watch, a) == 0;
+    a->sweeping = a->watching && pthread_create(&a->sweep_thread, NULL, sweep, a) == 0;
+    return a->sweeping ? 0 : st_err_set(err, ST_E_FAILED, "cannot start a thread");
+}
+
+int st_api_new(const struct st_api_options *o, struct st_api **ret, struct st_err *err)
+{
+    struct st_api *a = calloc(1, sizeof *a);
+    if (!a)
+        return st_err_nomem(err);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_mutex_init(&a->lock, NULL);
+    pthread_cond_init(&a->lent, &attr);
+    pthread_cond_init(&a->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    if (start(a, o, err)) {
+        st_api_free(a);
+        return -1;
+    }
+    *ret = a;
+    return 0;
+}

@@ -1,0 +1,263 @@
+#include "service/live.h"
+
+#include "base/ckd.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+const char *const st_restart_reasons[] = {"oom",     "memory_stall", "crash",  "killed",
+                                          "timeout", "manual",       "config", NULL};
+#define REASONS 7
+#define POOLS 64  // with counters of their own; more share one
+#define WHICH 32  // at least the number of st_reasons
+#define DEPTHS 32 // of the queue, one every DEPTH_MS
+#define DEPTH_MS 15000
+#define WINDOW 20 // of them: five minutes
+
+const double st_live_bounds[ST_LIVE_BUCKETS] = {0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600};
+
+// Texts of a row are cut to these: what a supervisor reports is for people.
+struct worker {
+    struct st_worker_row row; // its texts point into `texts`
+    char texts[8][64];
+};
+
+struct pool {
+    char name[64];
+    uint64_t restarts[REASONS];
+};
+
+struct st_live {
+    pthread_mutex_t lock;
+    uint64_t counters[ST_COUNTERS_MAX][WHICH];
+    struct pool pools[POOLS];
+    size_t n_pools, n_workers;
+    struct worker *workers; // ST_LIVE_WORKERS
+    struct st_live_histogram wait, work;
+    uint64_t depths[DEPTHS], pending;
+    size_t n_depths;
+    int64_t depth_ms, start_ms;
+};
+
+int st_live_new(struct st_live **ret, struct st_err *err)
+{
+    struct st_live *l = calloc(1, sizeof *l);
+    struct worker *w = calloc(ST_LIVE_WORKERS, sizeof *w);
+    if (!l || !w) {
+        free(l);
+        free(w);
+        return st_err_nomem(err);
+    }
+    pthread_mutex_init(&l->lock, NULL);
+    l->workers = w;
+    l->start_ms = st_clock_wall_ms();
+    snprintf(l->pools[l->n_pools++].name, sizeof l->pools[0].name, "default");
+    *ret = l;
+    return 0;
+}
+
+void st_live_free(struct st_live *l)
+{
+    if (!l)
+        return;
+    pthread_mutex_destroy(&l->lock);
+    free(l->workers);
+    free(l);
+}
+
+static void unlock(struct st_live **l)
+{
+    pthread_mutex_unlock(&(*l)->lock);
+}
+#define LOCKED(l)                                \
+    pthread_mutex_lock(&(l)->lock);              \
+    ST_AUTO(unlock) struct st_live *locked_ = l; \
+    (void)locked_
+
+// ---- counters -----------------------------------------------------------------------------------
+
+void st_live_count(struct st_live *l, enum st_counter c, size_t which)
+{
+    if (!l || which >= WHICH)
+        return;
+    LOCKED(l);
+    l->counters[c][which]++;
+}
+
+uint64_t st_live_counter(struct st_live *l, enum st_counter c, size_t which)
+{
+    LOCKED(l);
+    return which < WHICH ? l->counters[c][which] : 0;
+}
+
+static struct pool *pool_of(struct st_live *l, struct st_sv name)
+{
+    for (size_t i = 0; i < l->n_pools; i++)
+        if (st_sv_eq(name, st_sv_of(l->pools[i].name)))
+            return &l->pools[i];
+    if (l->n_pools == POOLS)
+        return &l->pools[POOLS - 1];
+    struct pool *p = &l->pools[l->n_pools++];
+    snprintf(p->name, sizeof p->name, ST_SV_FMT, ST_SV_ARG(name));
+    return p;
+}
+
+int st_live_restarted(struct st_live *l, struct st_sv pool, struct st_sv reason, struct st_err *err)
+{
+    for (size_t i = 0; l && st_restart_reasons[i]; i++)
+        if (st_sv_eq(reason, st_sv_of(st_restart_reasons[i]))) {
+            LOCKED(l);
+            pool_of(l, pool)->restarts[i]++;
+            return 0;
+        }
+    return st_err_set(err, ST_E_INPUT, "field 'reason': unknown value '" ST_SV_FMT "'", ST_SV_ARG(reason));
+}
+
+void st_live_restarts(struct st_live *l, st_live_restart_fn *row, void *ctx)
+{
+    LOCKED(l);
+    for (size_t i = 0; i < l->n_pools; i++)
+        for (size_t k = 0; k < REASONS; k++)
+            row(ctx, st_sv_of(l->pools[i].name), st_restart_reasons[k], l->pools[i].restarts[k]);
+}
+
+static void observe(struct st_live_histogram *h, uint64_t ms)
+{
+    double s = (double)ms / 1000;
+    size_t i = 0;
+    while (i < ST_LIVE_BUCKETS && s > st_live_bounds[i])
+        i++;
+    h->buckets[i]++;
+    h->count++;
+    h->sum += s;
+}
+
+void st_live_job_ended(struct st_live *l, uint64_t wait_ms, uint64_t work_ms)
+{
+    if (!l)
+        return;
+    LOCKED(l);
+    observe(&l->wait, wait_ms);
+    observe(&l->work, work_ms);
+}
+
+void st_live_histograms(struct st_live *l, struct st_live_histogram *ret_wait, struct st_live_histogram *ret_work)
+{
+    LOCKED(l);
+    *ret_wait = l->wait;
+    *ret_work = l->work;
+}
+
+// ---- workers ------------------------------------------------------------------------------------
+
+static void keep_texts(struct worker *w)
+{
+    struct st_worker_row *r = &w->row;
+    struct st_sv *texts[] = {&r->id, &r->pool, &r->state, &r->job, &r->phase, &r->layer, &r->enforced};
+    for (size_t i = 0; i < ST_LEN(texts); i++) {
+        snprintf(w->texts[i], sizeof w->texts[i], ST_SV_FMT, ST_SV_ARG(*texts[i]));
+        *texts[i] = st_sv_of(w->texts[i]);
+    }
+}
+
+int st_live_worker(struct st_live *l, const struct st_worker_row *row, struct st_err *err)
+{
+    if (!l)
+        return st_err_set(err, ST_E_RETRY, "no service is running");
+    LOCKED(l);
+    int64_t now = st_clock_mono_ms();
+    size_t i = 0;
+    struct st_sv id = st_sv_sub(row->id, 0, 63);
+    while (i < l->n_workers && !st_sv_eq(l->workers[i].row.id, id))
+        i++;
+    if (i == l->n_workers) // the place of one that is forgotten, else a new one
+        for (i = 0; i < l->n_workers && now - l->workers[i].row.seen_ms < ST_LIVE_GONE_MS; i++)
+            ;
+    if (i == ST_LIVE_WORKERS)
+        return st_err_set(err, ST_E_LIMIT, "more than %d workers", ST_LIVE_WORKERS);
+    if (i == l->n_workers)
+        l->n_workers++;
+    l->workers[i].row = *row;
+    keep_texts(&l->workers[i]);
+    l->workers[i].row.seen_ms = now;
+    pool_of(l, st_sv_sub(row->pool, 0, 63));
+    return 0;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    return st_sv_cmp(((const struct st_worker_row *)a)->id, ((const struct st_worker_row *)b)->id);
+}
+
+int st_live_workers(struct st_live *l, struct st_arena *a, struct st_worker_row **ret, size_t *ret_n,
+                    struct st_err *err)
+{
+    *ret_n = 0;
+    *ret = NULL;
+    if (!l)
+        return 0;
+    LOCKED(l);
+    int64_t now = st_clock_mono_ms(), wall = st_clock_wall_ms();
+    struct st_worker_row *rows = st_arena_array(a, l->n_workers + 1, sizeof *rows, err);
+    if (!rows)
+        return -1;
+    for (size_t i = 0; i < l->n_workers; i++) {
+        struct st_worker_row r = l->workers[i].row;
+        struct st_sv *texts[] = {&r.id, &r.pool, &r.state, &r.job, &r.phase, &r.layer, &r.enforced};
+        if (now - r.seen_ms >= ST_LIVE_GONE_MS)
+            continue;
+        for (size_t k = 0; k < ST_LEN(texts); k++)
+            if (st_arena_dup(a, *texts[k], texts[k], err))
+                return -1;
+        r.stale = now - r.seen_ms >= ST_WORKER_STALE_MS;
+        r.seen_ms = wall - (now - r.seen_ms);
+        rows[(*ret_n)++] = r;
+    }
+    qsort(rows, *ret_n, sizeof *rows, by_id);
+    *ret = rows;
+    return 0;
+}
+
+bool st_live_has_pool(struct st_live *l, struct st_sv pool)
+{
+    LOCKED(l);
+    int64_t now = st_clock_mono_ms();
+    for (size_t i = 0; i < l->n_workers; i++)
+        if (st_sv_eq(l->workers[i].row.pool, pool) && now - l->workers[i].row.seen_ms < ST_WORKER_STALE_MS)
+            return true;
+    return false;
+}
+
+// ---- the queue over time ------------------------------------------------------------------------
+
+void st_live_depth(struct st_live *l, uint64_t pending, int64_t now_ms)
+{
+    LOCKED(l);
+    l->pending = pending;
+    if (l->n_depths && now_ms - l->depth_ms < DEPTH_MS)
+        return;
+    l->depth_ms = now_ms;
+    l->depths[l->n_depths++ % DEPTHS] = pending;
+}
+
+bool st_live_growing(struct st_live *l)
+{
+    if (!l)
+        return false;
+    LOCKED(l);
+    return l->n_depths > WINDOW && l->pending > l->depths[(l->n_depths - 1 - WINDOW) % DEPTHS];
+}
+
+uint64_t st_live_pending(struct st_live *l)
+{
+    LOCKED(l);
+    return l->pending;
+}
+
+int64_t st_live_start_ms(struct st_live *l)
+{
+    return l->start_ms;
+}

@@ -1,0 +1,355 @@
+// Operations on jobs: for people, and for the supervisor.
+#include "base/ckd.h"
+#include "base/clock.h"
+#include "service/keys.h"
+#include "service/live.h"
+#include "service/op_int.h"
+
+#include <stdio.h>
+
+// A job that no worker will take says so.
+static int emit_job(void *ctx, const struct st_job *job, struct st_err *err)
+{
+    const struct st_op_call *c = ctx;
+    struct st_job j = *job;
+    if (c->live && j.state == ST_JOB_PENDING && !j.reason.len && !st_live_has_pool(c->live, j.pool))
+        j.reason = ST_SV("no_worker_in_pool");
+    return c->emit(c->ctx, &j, err);
+}
+
+static uint32_t max_tries(const struct st_op_call *c)
+{
+    uint64_t n = ST_TRIES_DEFAULT;
+    return st_key_count(c->store, "retry.max_attempts", &n, NULL) ? ST_TRIES_DEFAULT : (uint32_t)n;
+}
+
+static size_t reason_index(struct st_sv word)
+{
+    size_t i = 0;
+    while (st_reasons[i].word && !st_sv_eq(word, st_sv_of(st_reasons[i].word)))
+        i++;
+    return i;
+}
+
+int st_op_list(const struct st_op_call *c, struct st_err *err)
+{
+    const struct st_req_list *q = c->request;
+    struct st_job_filter f = {.limit = q->limit ? q->limit : ST_LIST_DEFAULT, .dead = q->dead};
+    if (q->status.len && st_job_filter_words(&f, q->status, err))
+        return -1;
+    if (q->last_s)
+        f.since_ms = st_clock_wall_ms() - (int64_t)q->last_s * 1000;
+    return st_store_list(c->store, &f, emit_job, (void *)(uintptr_t)c, err);
+}
+
+int st_op_get(const struct st_op_call *c, struct st_err *err)
+{
+    const struct st_req_id *q = c->request;
+    return st_store_get(c->store, q->id, emit_job, (void *)(uintptr_t)c, err);
+}
+
+static int take_id(void *ctx, const struct st_job *job, struct st_err *err)
+{
+    memcpy(ctx, job->id, sizeof job->id);
+    return 0;
+}
+
+static int emit_attempt(void *ctx, const struct st_attempt *a, struct st_err *err)
+{
+    const struct st_op_call *c = ctx;
+    return c->emit(c->ctx, a, err);
+}
+
+int st_op_attempts(const struct st_op_call *c, struct st_err *err)
+{
+    const struct st_req_id *q = c->request;
+    char id[ST_JOB_ID + 1];
+    if (st_store_get(c->store, q->id, take_id, id, err))
+        return -1;
+    return st_store_attempts(c->store, id, emit_attempt, (void *)(uintptr_t)c, err);
+}
+
+int st_op_submit(const struct st_op_call *c, struct st_err *err)
+{
+    const struct st_req_submit *q = c->request;
+    char pool[ST_KEY_TEXT];
+    uint64_t max;
+    if (st_key_count(c->store, "queue.max_pending", &max, err))
+        return -1;
+    if (c->live && st_live_pending(c->live) >= max)
+        return st_err_set(err, ST_E_RETRY, "the queue is full (%llu jobs pending, queue.max_pending): try again later",
+                          (unsigned long long)max);
+    if (q->pool.len && !st_pool_name(q->pool))
+        return st_err_set(err, ST_E_INPUT, "field 'pool': small letters, digits and '-', at most 63");
+    if (st_key_route(c->store, q->has_size, q->size, pool, err))
+        return -1;
+    struct st_submit sub = {
+        .image = q->image,
+        .digest = q->digest,
+        .options = q->options,
+        .pool = q->pool.len ? q->pool : st_sv_of(pool),
+        .size = q->size,
+        .has_size = q->has_size,
+        .priority = q->has_priority ? q->priority : ST_PRIORITY_NORMAL,
+        .fresh = q->fresh,
+    };
+    int made = st_store_submit(c->store, &sub, emit_job, (void *)(uintptr_t)c, err);
+    if (made > 0)
+        st_live_count(c->live, ST_COUNT_ENQUEUED, 0);
+    return made < 0 ? -1 : 0;
+}
+
+static int stop_local(void *ctx, const struct st_job *job, struct st_err *err)
+{
+    const struct st_op_call *c = ctx;
+    if (job->state == ST_JOB_PROCESSING && job->owner.len && st_owner_stop(job->owner, err))
+        return st_err_wrap(err, "job %.12s: its scan cannot be stopped from here", job->id);
+    return emit_job((void *)(uintptr_t)c, job, err);
+}
+
+int st_op_cancel(const struct st_op_call *c, struct st_err *err)
+{
+    const struct st_req_id *q = c->request;
+    return st_store_cancel(c->store, q->id, stop_local, (void *)(uintptr_t)c, err);
+}
+
+int st_op_retry(const struct st_op_call *c, struct st_err *err)
+{
+    const struct st_req_retry *q = c->request;
+    return st_store_retry(c->store, q->id, q->force, ST_SV_NULL, max_tries(c), emit_job, (void *)(uintptr_t)c, err);
+}
+
+// ---- the supervisor's ---------------------------------------------------------------------------
+
+struct claimed {
+    const struct st_op_call *c;
+    struct st_sv config;
+    char id[ST_JOB_ID + 1];
+    uint64_t fence;
+};
+
+static int emit_claimed(void *ctx, const struct st_job *job, struct st_err *err)
+{
+    struct claimed *t = ctx;
+    struct st_job j = *job;
+    j.config = t->config;
+    memcpy(t->id, j.id, sizeof t->id);
+    t->fence = j.fence;
+    return t->c->emit(t->c->ctx, &j, err);
+}
+
+int st_op_claim(const struct st_op_call *c, struct st_err *err)
+{
+    const struct st_req_claim *q = c->request;
+    struct st_buf b;
+    st_buf_init(&b, c->arena->mem);
+    if (q->lease_ms < 1000)
+        return st_err_set(err, ST_E_INPUT, "field 'leaseMs': at least 1000 is accepted");
+    int rc = st_keys_snapshot(c->store, &b, err);
+    if (rc == 0) {
+        struct claimed t = {.c = c, .config = st_buf_sv(&b)};
+        struct st_claim claim = {q->pool, q->worker, t.config, q->memory_limit, q->lease_ms};
+        rc = st_store_claim(c->store, &claim, emit_claimed, &t, err);
+        if (rc < 0 && t.fence) // whom it was for is gone
+            st_store_release(c->store, t.id, t.fence, ST_SV("the claim could not be delivered"), NULL);
+    }
+    st_buf_release(&b);
+    return rc < 0 ? -1 : 0;
+}
+
+int st_op_renew(const struct st_op_call *c, struct st_err *err)
+{
+    const struct st_req_lease *q = c->request;
+    struct st_lease_answer a;
+    if (q->lease_ms < 1000)
+        return st_err_set(err, ST_E_INPUT, "field 'leaseMs': at least 1000 is accepted");
+    return st_store_renew(c->store, q->id, q->fence, q->lease_ms, &a.lease, err) ? -1 : c->emit(c->ctx, &a, err);
+}
+
+int st_op_release(const struct st_op_call *c, struct st_err *err)
+{
+    const struct st_req_lease *q = c->request;
+    return st_store_release(c->store, q->id, q->fence, q->message, err) ? -1
+                                                                        : c->emit(c->ctx, &(struct st_done){true}, err);
+}
+
+int st_op_subject(const struct st_op_call *c, struct st_err *err)
+{
+    const struct st_req_lease *q = c->request;
+    return st_store_subject(c->store, q->id, q->fence, q->digest, q->size, err)
+               ? -1
+               : c->emit(c->ctx, &(struct st_done){true}, err);
+}
+
+static int take_times(void *ctx, const struct st_job *job, struct st_err *err)
+{
+    int64_t *t = ctx;
+    t[0] = ST_MAX(job->started_ms - job->created_ms, (int64_t)0);
+    t[1] = ST_MAX(job->updated_ms - job->started_ms, (int64_t)0);
+    t[2] = job->dead;
+    return 0;
+}
+
+static void count_end(const struct st_op_call *c, const struct st_job *job, struct st_sv reason)
+{
+    int64_t t[3];
+    take_times(t, job, NULL);
+    if (job->state == ST_JOB_COMPLETED) {
+        st_live_count(c->live, ST_COUNT_COMPLETED, 0);
+        st_live_job_ended(c->live, (uint64_t)t[0], (uint64_t)t[1]);
+    } else if (job->state != ST_JOB_CANCELLED) {
+        st_live_count(c->live, ST_COUNT_FAILED, reason_index(reason));
+        if (job->state == ST_JOB_PENDING)
+            st_live_count(c->live, ST_COUNT_RETRY, 0);
+        if (job->dead)
+            st_live_count(c->live, ST_COUNT_DEADLETTER, 0);
+    }
+}
+
+struct counted {
+    const struct st_op_call *c;
+    struct st_sv reason;
+};
+
+static int count_job(void *ctx, const struct st_job *job, struct st_err *err)
+{
+    struct counted *t = ctx;
+    count_end(t->c, job, t->reason.len ? t->reason : job->reason);
+    return 0;
+}
+
+int st_op_finish(const struct st_op_call *c, struct st_err *err)
+{
+    const struct st_end *q = c->request;
+    struct st_ended a;
+    struct counted t = {c, q->reason};
+    if (q->fence == 0)
+        return st_err_set(err, ST_E_INPUT, "field 'fence': 0 is no claim");
+    if (q->state == ST_JOB_FAILED && !st_reason_find(q->reason))
+        return st_err_set(err, ST_E_INPUT, "field 'reason': unknown value '" ST_SV_FMT "'", ST_SV_ARG(q->reason));
+    if (st_store_finish(c->store, q, max_tries(c), &a.state, err))
+        return -1;
+    if (c->live && st_store_get(c->store, st_sv_of(q->id), count_job, &t, err))
+        return -1;
+    return c->emit(c->ctx, &a, err);
+}
+
+// Leases that ran out, scans whose process is gone. Also the service's own, once a second.
+int st_op_sweep(const struct st_op_call *c, struct st_err *err)
+{
+    struct counted t = {c, ST_SV_NULL};
+    return st_store_sweep(c->store, max_tries(c), count_job, &t, err);
+}
+
+// ---- what is going on ---------------------------------------------------------------------------
+
+static uint64_t percent(uint64_t part, uint64_t whole, uint64_t of_none)
+{
+    return whole ? part * 100000 / whole : of_none;
+}
+
+#define STUCK_MS (5 * 60000)
+
+static int count_stuck(const struct st_op_call *c, uint64_t *ret, struct st_err *err)
+{
+    struct st_worker_row *w;
+    size_t n;
+    int64_t now = st_clock_wall_ms();
+    *ret = 0;
+    if (st_live_workers(c->live, c->arena, &w, &n, err))
+        return -1;
+    for (size_t i = 0; i < n; i++)
+        *ret += w[i].job.len && w[i].progress_ms && now - w[i].progress_ms > STUCK_MS;
+    return 0;
+}
+
+int st_op_queue_stats(const struct st_op_call *c, struct st_err *err)
+{
+    struct st_counts k;
+    struct st_queue_stats a;
+    if (st_store_counts(c->store, st_clock_wall_ms() - 3600000, &k, err))
+        return -1;
+    uint64_t ended = k.completed + k.failed;
+    a = (struct st_queue_stats){
+        .queue_depth = k.pending,
+        .processing = k.processing,
+        .failed_jobs = k.failed,
+        .completed_jobs = k.completed,
+        .dead_letters = k.dead,
+        .processing_rate_per_min = ended * 1000 / 60,
+        .failure_rate = percent(k.failed, ended, 0),
+        .oldest_job_age_min =
+            k.oldest_pending_ms ? (uint64_t)ST_MAX((k.now_ms - k.oldest_pending_ms) / 60000, (int64_t)0) : 0,
+        .backlog_growing = st_live_growing(c->live),
+    };
+    return count_stuck(c, &a.stuck_jobs, err) ? -1 : c->emit(c->ctx, &a, err);
+}
+
+static int emit_count(void *ctx, struct st_sv what, struct st_sv which, uint64_t n, struct st_err *err)
+{
+    const struct st_op_call *c = ctx;
+    return c->emit(c->ctx, &(struct st_count_row){what, which, n}, err);
+}
+
+int st_op_pool_counts(const struct st_op_call *c, struct st_err *err)
+{
+    return st_store_pool_counts(c->store, emit_count, (void *)(uintptr_t)c, err);
+}
+
+static int64_t since(const struct st_op_call *c, uint64_t *ret_s)
+{
+    const struct st_req_last *q = c->request;
+    *ret_s = q && q->last_s ? q->last_s : 86400;
+    return st_clock_wall_ms() - (int64_t)*ret_s * 1000;
+}
+
+int st_op_reason_counts(const struct st_op_call *c, struct st_err *err)
+{
+    uint64_t window;
+    return st_store_reason_counts(c->store, since(c, &window), emit_count, (void *)(uintptr_t)c, err);
+}
+
+static int add_sbom_failed(void *ctx, struct st_sv what, struct st_sv which, uint64_t n, struct st_err *err)
+{
+    if (st_sv_eq(which, ST_SV("sbom_failed")))
+        *(uint64_t *)ctx += n;
+    return 0;
+}
+
+int st_op_sbom_stats(const struct st_op_call *c, struct st_err *err)
+{
+    struct st_counts k;
+    uint64_t failed = 0, window;
+    int64_t from = since(c, &window);
+    if (st_store_counts(c->store, from, &k, err) ||
+        st_store_reason_counts(c->store, from, add_sbom_failed, &failed, err))
+        return -1;
+    struct st_sbom_stats a = {k.completed + failed, k.completed, failed,
+                              percent(k.completed, k.completed + failed, 100000)};
+    return c->emit(c->ctx, &a, err);
+}
+
+int st_op_stats(const struct st_op_call *c, struct st_err *err)
+{
+    struct st_counts k;
+    struct st_durations d;
+    struct st_stats a = {0};
+    uint64_t failed = 0;
+    int64_t from = since(c, &a.window_s);
+    if (st_store_counts(c->store, from, &k, err) || st_store_durations(c->store, from, &d, err) ||
+        st_store_reason_counts(c->store, from, add_sbom_failed, &failed, err))
+        return -1;
+    a.pending = k.pending;
+    a.processing = k.processing;
+    a.completed = k.completed;
+    a.failed = k.failed;
+    a.cancelled = k.cancelled;
+    a.dead = k.dead;
+    a.wait_avg_ms = d.jobs ? d.wait_sum / d.jobs : 0;
+    a.wait_max_ms = d.wait_max;
+    a.work_avg_ms = d.jobs ? d.work_sum / d.jobs : 0;
+    a.work_max_ms = d.work_max;
+    a.peak_max = d.peak_max;
+    a.sbom_success_rate = percent(k.completed, k.completed + failed, 100000);
+    return c->emit(c->ctx, &a, err);
+}

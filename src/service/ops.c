@@ -1,0 +1,92 @@
+// The table of operations.
+#include "service/op_int.h"
+
+const char *const st_role_words[] = {"none", "read", "submit", "admin", "worker", NULL};
+
+#define READ ST_ROLE_READ
+#define SUBMIT ST_ROLE_SUBMIT
+#define ADMIN ST_ROLE_ADMIN
+#define WORKER ST_ROLE_WORKER
+#define V1 "/api/v1"
+
+const struct st_op st_ops[] = {
+    {"scans.submit", SUBMIT, .writes = true, .request = &st_record_req_submit, .answer = &st_record_job,
+     .run = st_op_submit, .method = "POST", .path = V1 "/scans", .status = 202,
+     .summary = "Submit an image; the same image and options are answered with the job that there is"},
+    {"scans.list", READ, .many = true, .request = &st_record_req_list, .answer = &st_record_job, .run = st_op_list,
+     .method = "GET", .path = V1 "/scans", .status = 200, .summary = "Jobs, newest first"},
+    {"scans.get", READ, .request = &st_record_req_id, .answer = &st_record_job, .run = st_op_get, .method = "GET",
+     .path = V1 "/scans/{id}", .status = 200, .summary = "One job"},
+    {"scans.attempts", READ, .many = true, .request = &st_record_req_id, .answer = &st_record_attempt,
+     .run = st_op_attempts, .method = "GET", .path = V1 "/scans/{id}/attempts", .status = 200,
+     .summary = "The attempts of a job, with their evidence"},
+    {"scans.cancel", SUBMIT, .writes = true, .request = &st_record_req_id, .answer = &st_record_job,
+     .run = st_op_cancel, .method = "DELETE", .path = V1 "/scans/{id}", .status = 200,
+     .summary = "Cancel a job that has not ended"},
+    {"scans.retry", SUBMIT, .writes = true, .request = &st_record_req_retry, .answer = &st_record_job,
+     .run = st_op_retry, .method = "POST", .path = V1 "/scans/{id}/retry", .status = 202,
+     .summary = "Put a failed or cancelled job back into the queue"},
+    {"queue.stats", READ, .answer = &st_record_queue_stats, .run = st_op_queue_stats, .method = "GET",
+     .path = V1 "/queue/stats", .status = 200, .summary = "Depth, age, rates of the last hour"},
+    {"queue.pools", READ, .many = true, .answer = &st_record_count, .run = st_op_pool_counts, .method = "GET",
+     .path = V1 "/queue/pools", .status = 200, .summary = "Pending and processing jobs by pool"},
+    {"sbom.stats", READ, .request = &st_record_req_last, .answer = &st_record_sbom_stats, .run = st_op_sbom_stats,
+     .method = "GET", .path = V1 "/sbom/stats", .status = 200, .summary = "How many scans got their SBOM"},
+    {"stats.totals", READ, .request = &st_record_req_last, .answer = &st_record_stats, .run = st_op_stats,
+     .method = "GET", .path = V1 "/stats", .status = 200, .summary = "What the scanner did in a window of time"},
+    {"stats.reasons", READ, .many = true, .request = &st_record_req_last, .answer = &st_record_count,
+     .run = st_op_reason_counts, .method = "GET", .path = V1 "/stats/reasons", .status = 200,
+     .summary = "Ended jobs by status and reason"},
+    {"status.get", READ, .answer = &st_record_status, .run = st_op_status, .method = "GET", .path = V1 "/status",
+     .status = 200, .summary = "Is the service well"},
+    {"config.list", READ, .many = true, .request = &st_record_req_key, .answer = &st_record_config,
+     .run = st_op_config_list, .method = "GET", .path = V1 "/config", .status = 200,
+     .summary = "Effective configuration: a key, a group, or all"},
+    {"config.set", ADMIN, .writes = true, .request = &st_record_req_config_set, .answer = &st_record_config,
+     .run = st_op_config_set, .method = "PUT", .path = V1 "/config/{key}", .status = 200, .summary = "Set a key"},
+    {"config.unset", ADMIN, .writes = true, .request = &st_record_req_key, .answer = &st_record_config,
+     .run = st_op_config_unset, .method = "DELETE", .path = V1 "/config/{key}", .status = 200,
+     .summary = "Back to a key's default"},
+    {"config.history", READ, .many = true, .request = &st_record_req_key, .answer = &st_record_config_change,
+     .run = st_op_config_history, .method = "GET", .path = V1 "/config/history", .status = 200,
+     .summary = "Changes of the configuration, newest first"},
+    {"logs.read", READ, .many = true, .waits = true, .request = &st_record_req_logs, .answer = &st_record_log,
+     .run = st_op_logs, .method = "GET", .path = V1 "/logs", .status = 200, .summary = "Lines of the log"},
+    {"logs.state", READ, .answer = &st_record_logs_state, .run = st_op_logs_state, .method = "GET",
+     .path = V1 "/logs/state", .status = 200, .summary = "What the log's ring has lost"},
+    {"pools.list", READ, .many = true, .answer = &st_record_pool, .run = st_op_pools, .method = "GET",
+     .path = V1 "/pools", .status = 200, .summary = "Named pools of workers"},
+    {"workers.list", READ, .many = true, .answer = &st_record_worker, .run = st_op_workers, .method = "GET",
+     .path = V1 "/workers", .status = 200, .summary = "Workers as they were last reported"},
+
+    // The supervisor's, on the socket only.
+    {"pools.put", ADMIN, .writes = true, .request = &st_record_req_pool, .answer = &st_record_pool,
+     .run = st_op_pool_put},
+    {"pools.remove", ADMIN, .writes = true, .request = &st_record_req_pool_name, .answer = &st_record_done,
+     .run = st_op_pool_remove},
+    {"queue.claim", WORKER, .writes = true, .waits = true, .request = &st_record_req_claim, .answer = &st_record_job,
+     .run = st_op_claim},
+    {"lease.renew", WORKER, .writes = true, .request = &st_record_req_lease, .answer = &st_record_lease,
+     .run = st_op_renew},
+    {"lease.release", WORKER, .writes = true, .request = &st_record_req_lease, .answer = &st_record_done,
+     .run = st_op_release},
+    {"lease.subject", WORKER, .writes = true, .request = &st_record_req_lease, .answer = &st_record_done,
+     .run = st_op_subject},
+    {"job.finish", WORKER, .writes = true, .request = &st_record_req_end, .answer = &st_record_ended,
+     .run = st_op_finish},
+    {"queue.sweep", WORKER, .writes = true, .many = true, .answer = &st_record_done, .run = st_op_sweep},
+    {"logs.add", WORKER, .writes = true, .request = &st_record_req_log, .answer = &st_record_done,
+     .run = st_op_log_add},
+    {"workers.report", WORKER, .request = &st_record_req_worker, .answer = &st_record_done, .run = st_op_worker_report},
+    {"workers.restarted", WORKER, .writes = true, .request = &st_record_req_restarted, .answer = &st_record_done,
+     .run = st_op_worker_restarted},
+    {NULL},
+};
+
+const struct st_op *st_op_find(struct st_sv name)
+{
+    for (const struct st_op *o = st_ops; o->name; o++)
+        if (st_sv_eq(name, st_sv_of(o->name)))
+            return o;
+    return NULL;
+}

@@ -1,0 +1,13 @@
+PRAGMA foreign_keys=OFF;
+BEGIN TRANSACTION;
+CREATE TABLE jobs( id TEXT PRIMARY KEY NOT NULL, image TEXT NOT NULL, digest TEXT NOT NULL DEFAULT '', size INTEGER, status TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', message TEXT NOT NULL DEFAULT '', pool TEXT NOT NULL DEFAULT '', attempt INTEGER NOT NULL, created_ms INTEGER NOT NULL, started_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL, peak_bytes INTEGER NOT NULL DEFAULT 0, exit_code INTEGER NOT NULL DEFAULT 0, resumed_from TEXT NOT NULL DEFAULT '', options TEXT NOT NULL DEFAULT '{}', owner TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
+INSERT INTO jobs VALUES('04418f8ffc74209437b69e3d063cb825','rootfs:rootfs','',0,'completed','','','',1,1795646138378,1795646138378,1795646138395,3349504,0,'','{"memory":67108864,"threads":2,"cache":false,"verify":"blob","strict":false,"keepGoing":false,"timeoutSeconds":0}','');
+INSERT INTO jobs VALUES('04f37ebd948d8a38d33043b0d34f8f66','./none.tar','',NULL,'failed','not_found','no such file or directory: ./none.tar','',1,1795646138515,1795646138515,1795646138522,0,4,'','{"memory":67108864,"threads":2,"cache":false,"verify":"blob","strict":false,"keepGoing":false,"timeoutSeconds":0}','');
+INSERT INTO jobs VALUES('28f0d804c75e45d6a1b9b0d7195ff3b4','-','',NULL,'processing','','','',1,1795646138603,1795646138603,1795646138603,0,0,'','{"memory":67108864,"threads":2,"cache":false,"verify":"blob","strict":false,"keepGoing":false,"timeoutSeconds":0}','11111111-2222-3333-4444-555555555555 pid:[4026531836] 18150 150900');
+INSERT INTO jobs VALUES('3f71dd1389c1b0eb21da03b289b825e8','./bad.tar','',NULL,'failed','bad_input','there is no image: neither index.json (OCI) nor manifest.json (docker-archive)','',1,1795646138445,1795646138445,1795646138488,0,2,'','{"memory":67108864,"threads":2,"cache":false,"verify":"blob","strict":false,"keepGoing":false,"timeoutSeconds":0}','');
+INSERT INTO jobs VALUES('43893aa79cdb7380d472488addcf0c6b','./none.tar','',NULL,'failed','not_found','no such file or directory: ./none.tar','',2,1795646138555,1795646138555,1795646138569,0,4,'04f37ebd948d8a38d33043b0d34f8f66','{"memory":67108864,"threads":2,"cache":false,"verify":"blob","strict":false,"keepGoing":false,"timeoutSeconds":0}','');
+CREATE INDEX jobs_updated ON jobs(updated_ms DESC, id);
+CREATE INDEX jobs_image ON jobs(image, updated_ms DESC);
+CREATE INDEX jobs_digest ON jobs(digest, updated_ms DESC);
+PRAGMA user_version = 1;
+COMMIT;
