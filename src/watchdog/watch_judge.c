@@ -212,10 +212,23 @@ static void recovered(struct st_wd_watch *w, struct st_wd_bench *b)
     b->incident.id[0] = '\0';
 }
 
+// Another watched cgroup under the same limit has told it already.
+static bool told_by_other(struct st_wd_watch *w, const struct st_wd_bench *b)
+{
+    for (size_t k = 0; k < ST_WD_BENCHES; k++) {
+        const struct st_wd_bench *o = &w->bench[k];
+        if (o != b && o->used && !o->resting && (o->told >> b->verdict.state & 1) &&
+            w->cells.at[o->cell].owner_ino == w->cells.at[b->cell].owner_ino)
+            return true;
+    }
+    return false;
+}
+
 static void follow(struct st_wd_watch *w, struct st_wd_bench *b, uint64_t now_ms)
 {
     struct st_wd_incident *i = &b->incident;
     bool report = b->verdict.warn && !(b->told >> b->verdict.state & 1); // each state once, until it is over
+    report = report && !told_by_other(w, b);
     bool open = b->verdict.act && i->phase == ST_WD_IDLE && !not_now(w, b, now_ms);
     bool step = i->phase != ST_WD_IDLE && now_ms >= b->incident_ms;
     struct about a;
