@@ -223,7 +223,7 @@ static int digit64(char c)
 // "auth": Base64 of "user:password".
 static int from_auth(struct st_sv auth, struct st_login *l, struct st_err *err)
 {
-    char text[4096];
+    char text[4096] = "";
     size_t n = 0;
     unsigned bits = 0, have = 0;
     struct st_sv user, password;

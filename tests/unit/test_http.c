@@ -275,7 +275,7 @@ static void test_http_limits(void)
         const char *path;
         bool sink;
         enum st_err_code code;
-    } cases[] = {{"/body", false, ST_E_LIMIT},    {"/body", true, ST_E_LIMIT},     {"/declared", false, ST_E_LIMIT},
+    } cases[] = {{"/body", false, ST_E_LIMIT},    {"/body", true, ST_E_LIMIT},       {"/declared", false, ST_E_LIMIT},
                  {"/declared", true, ST_E_LIMIT}, {"/headers", false, ST_E_CORRUPT}, {"/error", false, ST_E_NONE},
                  {"/error", true, ST_E_NONE}};
     static struct got g;
