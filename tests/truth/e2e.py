@@ -213,7 +213,11 @@ def go(root):
         for program in re.split(r'^(?=\S)', text, flags=re.M):
             lines = [l.split('\t')[1:] for l in program.splitlines()[1:]]
             of = lambda *kinds: [(l[1], l[2] if len(l) > 2 else '') for l in lines if l[0] in kinds]
-            found.update(of('dep', '=>', 'mod'))
+            for at, l in enumerate(lines):  # a module is what replaces it; a directory has no version and leaves it the name
+                by = lines[at + 1] if at + 1 < len(lines) and lines[at + 1][0] == '=>' else l
+                if l[0] in ('dep', 'mod'):
+                    name, version = (l[1] if by[1].startswith(('.', '/')) else by[1]), by[2] if len(by) > 2 else ''
+                    found.add((name, '' if by is not l and version == '(devel)' else version))
             # Built outside of module mode the main package stands for its module, as it does in `go version -m`.
             if not of('mod') and len([v for _, v in of('dep') if v == '(devel)']) != 1:
                 found.update((name, '') for name, _ in of('path') if name != 'command-line-arguments')
