@@ -187,25 +187,27 @@ int st_store_get(struct st_store *s, struct st_sv prefix, st_job_row_fn *row, vo
 
 #define LIST_ORDER " ORDER BY updated_ms DESC, id LIMIT ?2"
 
-// One index walk for each word, merged: a rare word does not make the database read all jobs.
+// One index walk for each word: a rare word does not make the database read all jobs. Ids are merged, not rows, which
+// differ by the moment at which wait_ms was computed.
 static int list_words(struct st_store *s, const struct st_job_filter *f, struct walk *w, struct st_err *err)
 {
-    char sql[ST_FILTER_WORDS * 640];
+    char sql[1024 + ST_FILTER_WORDS * 200];
     struct st_db_value params[2 + ST_FILTER_WORDS] = {ST_DB_N(f->since_ms), ST_DB_N(f->limit ? f->limit : NO_LIMIT)};
     struct st_sv rest = st_sv_of(f->words), word;
-    size_t n = 2, len = 0;
+    size_t n = 2, len = (size_t)snprintf(sql, sizeof sql, "SELECT " ST_JOB_COLUMNS " FROM jobs WHERE id IN (");
     while (n < ST_LEN(params) && st_sv_split(&rest, ',', &word)) {
         bool state = word_at(st_job_state_words, word, -1) >= 0;
         params[n++] = ST_DB_T(word);
-        int k = snprintf(sql + len, sizeof sql - len,
-                         "%sSELECT * FROM (SELECT " ST_JOB_COLUMNS
-                         " FROM jobs WHERE %s = ?%zu%s AND updated_ms >= ?1" LIST_ORDER ") AS t%zu",
-                         len ? " UNION " : "", state ? "status" : "reason", n, state ? "" : " AND reason <> ''", n);
+        int k = snprintf(
+            sql + len, sizeof sql - len,
+            "%sSELECT id FROM (SELECT id, updated_ms FROM jobs WHERE %s = ?%zu%s AND updated_ms >= ?1" LIST_ORDER
+            ") AS t%zu",
+            n > 3 ? " UNION " : "", state ? "status" : "reason", n, state ? "" : " AND reason <> ''", n);
         len += k > 0 ? (size_t)k : 0;
         if (len >= sizeof sql - sizeof LIST_ORDER)
             return st_err_set(err, ST_E_INTERNAL, "the status list is too long");
     }
-    snprintf(sql + len, sizeof sql - len, LIST_ORDER);
+    snprintf(sql + len, sizeof sql - len, ")" LIST_ORDER);
     return st_db_run(s, sql, true, params, n, walk_row, w, err) < 0 ? -1 : 0;
 }
 
