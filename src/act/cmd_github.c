@@ -9,6 +9,10 @@ static void write_result(const struct st_call *call, const struct st_act_record 
 {
     struct st_json_out w;
     const struct st_act_options *opt = call->options;
+    if (opt->format == ST_ACT_TEXT && r->run_id == 0) {
+        st_out_fmt(call->out, "the run, which the record does not name, %s\n", text);
+        return;
+    }
     if (opt->format == ST_ACT_TEXT) {
         st_out_fmt(call->out, "run %llu of ", (unsigned long long)r->run_id);
         st_out_safe(call->out, r->repository);

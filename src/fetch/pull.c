@@ -310,6 +310,41 @@ static int open_files(const struct st_pull_options *opt, struct files *f, struct
     return opt->cert_file && (add_file(f, opt->cert_file, err) || add_file(f, opt->key_file, err)) ? -1 : 0;
 }
 
+// Where docker and podman keep what belongs to one registry: HOST/ca.crt, HOST/client.cert, HOST/client.key
+// (containers-certs.d(5)).
+struct certs {
+    char ca[PATH_MAX], cert[PATH_MAX], key[PATH_MAX];
+};
+
+static bool certs_file(char ret[static PATH_MAX], const char *dir, struct st_sv host, const char *name)
+{
+    int n = snprintf(ret, PATH_MAX, "%s/" ST_SV_FMT "/%s", dir, ST_SV_ARG(host), name);
+    return n > 0 && n < PATH_MAX && access(ret, R_OK) == 0;
+}
+
+// What the options do not say.
+static void find_certs(struct st_pull_options *opt, struct st_sv host, struct certs *c)
+{
+    char user[PATH_MAX - 320] = "";
+    const char *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
+    if (config && *config)
+        snprintf(user, sizeof user, "%s/containers/certs.d", config);
+    else if (home && *home)
+        snprintf(user, sizeof user, "%s/.config/containers/certs.d", home);
+    const char *const dirs[] = {user, "/etc/containers/certs.d", "/etc/docker/certs.d"};
+    for (size_t i = 0; i < ST_LEN(dirs); i++) {
+        if (!dirs[i][0])
+            continue;
+        if (!opt->ca_file && certs_file(c->ca, dirs[i], host, "ca.crt"))
+            opt->ca_file = c->ca;
+        if (!opt->cert_file && !opt->key_file && certs_file(c->cert, dirs[i], host, "client.cert") &&
+            certs_file(c->key, dirs[i], host, "client.key")) {
+            opt->cert_file = c->cert;
+            opt->key_file = c->key;
+        }
+    }
+}
+
 static int put_source(struct st_pull *p, struct st_wire_out *o, const struct st_reference *ref,
                       const struct st_pull_options *opt, struct st_err *err)
 {
@@ -334,9 +369,15 @@ static int put_source(struct st_pull *p, struct st_wire_out *o, const struct st_
     return 0;
 }
 
-static int send_source(struct st_pull *p, const struct st_reference *ref, const struct st_pull_options *opt,
+static int send_source(struct st_pull *p, const struct st_reference *ref, const struct st_pull_options *given,
                        struct st_err *err)
 {
+    struct st_pull_options own = *given, *opt = &own;
+    ST_AUTO_FREE struct certs *certs = malloc(sizeof *certs);
+    if (!certs)
+        return st_err_nomem(err);
+    if (ref->domain.len)
+        find_certs(opt, ref->domain, certs);
     struct st_buf b;
     struct files f = {.n = 0};
     st_buf_init(&b, &p->mem);

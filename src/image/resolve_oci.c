@@ -201,7 +201,8 @@ static int check_is_image(const struct st_descriptor *d, const struct st_manifes
         ST_SV_INIT("application/octet-stream"), // early registries
     };
     struct st_sv type = m->artifact_type.len ? m->artifact_type : m->config.media_type;
-    bool config = m->config.media_type.len == 0 || one_of(m->config.media_type, config_types, ST_LEN(config_types));
+    bool config = st_sv_find(m->config.media_type, '/') == ST_SV_NPOS || // none is said
+                  one_of(m->config.media_type, config_types, ST_LEN(config_types));
     if (config && !m->artifact_type.len)
         return 0;
     return st_err_set(err, ST_E_INPUT, ST_SV_FMT " is not an image but an artifact of type '%.*s'",

@@ -324,7 +324,7 @@ static int needs_memory(struct pool *p, struct task *t, struct st_err *why, stru
         return again(p, t);
     }
     if (why->need_bytes) {
-        uint64_t need = why->need_bytes + ST_SCAN_PARENT_BASE + ST_SCAN_ANALYZER_BASE + (1 << 20);
+        uint64_t need = why->need_bytes + st_scan_base(p->s) + ST_SCAN_ANALYZER_BASE + (1 << 20);
         size_t n = strlen(why->text);
         snprintf(why->text + n, sizeof why->text - n, "; --memory %lluMi would do",
                  (unsigned long long)((need >> 20) + 1));

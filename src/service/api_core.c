@@ -29,6 +29,10 @@ struct st_api {
     uint64_t generation; // counts changes of the store
     bool stopping, watching, sweeping;
     pthread_t watch_thread, sweep_thread;
+    pthread_mutex_t sync_lock;
+    pthread_cond_t sync_done;
+    uint64_t committed, synced; // changes that are to be durable, that are
+    bool syncing;
 };
 
 struct st_live *st_api_live(struct st_api *a)
@@ -105,18 +109,50 @@ bool st_api_stopping(struct st_api *a)
     return v;
 }
 
+// ---- durability ---------------------------------------------------------------------------------
+
+// One wait for the disk serves everybody who committed before it began; meanwhile others commit.
+static int make_durable(struct st_api *a, struct st_err *err)
+{
+    int rc = 0;
+    pthread_mutex_lock(&a->sync_lock);
+    uint64_t mine = ++a->committed;
+    while (rc == 0 && a->synced < mine) {
+        if (a->syncing) {
+            pthread_cond_wait(&a->sync_done, &a->sync_lock);
+            continue;
+        }
+        uint64_t upto = a->committed;
+        a->syncing = true;
+        pthread_mutex_unlock(&a->sync_lock);
+        rc = st_store_sync(a->watcher, err);
+        pthread_mutex_lock(&a->sync_lock);
+        a->syncing = false;
+        if (rc == 0)
+            a->synced = upto;
+        pthread_cond_broadcast(&a->sync_done);
+    }
+    pthread_mutex_unlock(&a->sync_lock);
+    return rc;
+}
+
 // ---- calls --------------------------------------------------------------------------------------
 
 struct counting {
     st_op_emit_fn *emit;
     void *ctx;
     uint64_t rows;
+    const struct st_op *op;
+    struct st_arena *arena;
+    const void *kept; // the row of a durable operation
 };
 
 static int count_emit(void *ctx, const void *row, struct st_err *err)
 {
     struct counting *k = ctx;
     k->rows++;
+    if (k->op->durable)
+        return (k->kept = st_record_dup(k->op->answer, row, k->arena, err)) ? 0 : -1;
     return k->emit ? k->emit(k->ctx, row, err) : 0;
 }
 
@@ -126,7 +162,7 @@ int st_api_call(struct st_api *a, const struct st_op *op, const void *request, c
     if (caller->role < op->role)
         return st_err_set(err, ST_E_AUTH, "%s needs the role %s; " ST_SV_FMT " has %s", op->name,
                           st_role_words[op->role], ST_SV_ARG(caller->name), st_role_words[caller->role]);
-    struct counting k = {emit, ctx, 0};
+    struct counting k = {.emit = emit, .ctx = ctx, .op = op, .arena = arena};
     struct st_op_call c = {
         .live = a->live, .caller = caller, .request = request, .arena = arena, .emit = count_emit, .ctx = &k};
     struct handles *h = op->writes ? &a->writers : &a->readers;
@@ -143,7 +179,9 @@ int st_api_call(struct st_api *a, const struct st_op *op, const void *request, c
         if (rc || k.rows || !op->waits || left <= 0 || st_api_stopping(a)) {
             if (rc == 0 && op->writes && (k.rows || !op->waits))
                 note_change(a);
-            return rc;
+            if (rc == 0 && op->durable)
+                rc = make_durable(a, err);
+            return rc == 0 && k.kept && emit ? emit(ctx, k.kept, err) : rc;
         }
         // Backoffs end without anybody's doing, and lines of the log come without a note.
         wait_change(a, seen, ST_MIN(left, op->writes ? (int64_t)TICK_MS : (int64_t)LOG_POLL_MS));
@@ -230,14 +268,7 @@ static void *sweep(void *ctx)
 
 static int open_one(const struct st_api_options *o, struct st_store **ret, struct st_err *err)
 {
-    if (o->store ? st_store_open_postgres(o->store, ret, err) : st_store_open(o->home, true, ret, err))
-        return -1;
-    if (st_store_durable(*ret, err)) {
-        st_store_close(*ret);
-        *ret = NULL;
-        return -1;
-    }
-    return 0;
+    return o->store ? st_store_open_postgres(o->store, ret, err) : st_store_open(o->home, true, ret, err);
 }
 
 static int open_handles(const struct st_api_options *o, struct handles *h, size_t n, struct st_err *err)
@@ -271,6 +302,8 @@ void st_api_free(struct st_api *a)
     st_store_close(a->watcher);
     st_live_free(a->live);
     pthread_mutex_destroy(&a->lock);
+    pthread_mutex_destroy(&a->sync_lock);
+    pthread_cond_destroy(&a->sync_done);
     pthread_cond_destroy(&a->lent);
     pthread_cond_destroy(&a->changed);
     free(a);
@@ -297,6 +330,8 @@ int st_api_new(const struct st_api_options *o, struct st_api **ret, struct st_er
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_mutex_init(&a->lock, NULL);
+    pthread_mutex_init(&a->sync_lock, NULL);
+    pthread_cond_init(&a->sync_done, NULL);
     pthread_cond_init(&a->lent, &attr);
     pthread_cond_init(&a->changed, &attr);
     pthread_condattr_destroy(&attr);

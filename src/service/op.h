@@ -41,9 +41,11 @@ struct st_op_call {
 struct st_op {
     const char *name; // "scans.list"
     enum st_role role;
-    bool writes;                     // needs a handle that may write
-    bool many;                       // any number of rows; else exactly one (or none: see waits)
-    bool waits;                      // request starts with uint64_t wait_ms: run again on changes while there is no row
+    bool writes;  // needs a handle that may write
+    bool many;    // any number of rows; else exactly one (or none: see waits)
+    bool durable; // answered when the change has reached the disk; others may be lost to a power cut, which ends all
+                  // workers
+    bool waits;   // request starts with uint64_t wait_ms: run again on changes while there is no row
     const struct st_record *request; // NULL: none
     const struct st_record *answer;  // NULL: none
     int (*run)(const struct st_op_call *c, struct st_err *err);

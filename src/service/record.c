@@ -69,9 +69,9 @@ static bool embed(struct st_json_out *w, struct st_sv text, bool write)
             break;
         default:
             token(w, t.type == ST_JSON_NUMBER  ? t.raw
-                           : t.type == ST_JSON_TRUE  ? ST_SV("true")
-                           : t.type == ST_JSON_FALSE ? ST_SV("false")
-                                                     : ST_SV("null"));
+                     : t.type == ST_JSON_TRUE  ? ST_SV("true")
+                     : t.type == ST_JSON_FALSE ? ST_SV("false")
+                                               : ST_SV("null"));
         }
     }
     st_arena_release(&a);
@@ -195,6 +195,21 @@ void st_record_write(struct st_json_out *w, const struct st_record *r, const voi
     st_json_open(w, '{');
     st_record_members(w, r, value);
     st_json_close(w, '}');
+}
+
+void *st_record_dup(const struct st_record *r, const void *value, struct st_arena *a, struct st_err *err)
+{
+    char *copy = st_arena_alloc(a, r->size, err);
+    if (!copy)
+        return NULL;
+    memcpy(copy, value, r->size);
+    for (size_t i = 0; i < r->n; i++) {
+        struct st_sv *text = (struct st_sv *)(void *)(copy + r->fields[i].offset);
+        if ((r->fields[i].kind == ST_FIELD_TEXT || r->fields[i].kind == ST_FIELD_JSON) &&
+            st_arena_dup(a, *text, text, err))
+            return NULL;
+    }
+    return copy;
 }
 
 // ---- reading ------------------------------------------------------------------------------------

@@ -112,6 +112,11 @@ int st_store_durable(struct st_store *s, struct st_err *err)
     return s->ops->durable(s, err);
 }
 
+int st_store_sync(struct st_store *s, struct st_err *err)
+{
+    return s->ops->sync(s, err);
+}
+
 const char *st_store_kind(const struct st_store *s)
 {
     return s->ops->kind;

@@ -41,6 +41,7 @@ struct st_db_ops {
     int (*wait)(struct st_store *s, unsigned timeout_ms, struct st_err *err);
     int (*notify)(struct st_store *s, struct st_err *err); // tell those who wait; may do nothing
     int (*durable)(struct st_store *s, struct st_err *err);
+    int (*sync)(struct st_store *s, struct st_err *err);
 };
 
 struct st_store {

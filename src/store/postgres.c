@@ -336,6 +336,12 @@ static int op_durable(struct st_store *s, struct st_err *err)
     return 0;
 }
 
+static int op_sync(struct st_store *s, struct st_err *err)
+{
+    (void)s, (void)err; // a commit that was acknowledged is on the disk
+    return 0;
+}
+
 static void op_close(struct st_store *base)
 {
     struct postgres_store *s = self(base);
@@ -343,8 +349,8 @@ static void op_close(struct st_store *base)
     free(s);
 }
 
-static const struct st_db_ops ops = {"postgresql", op_close,       op_run,  op_script, op_tx,
-                                     op_version,   op_set_version, op_wait, op_notify, op_durable};
+static const struct st_db_ops ops = {"postgresql",   op_close, op_run,    op_script,  op_tx,  op_version,
+                                     op_set_version, op_wait,  op_notify, op_durable, op_sync};
 
 int st_store_open_postgres(const char *url, struct st_store **ret, struct st_err *err)
 {

@@ -59,7 +59,8 @@ static int submit_tx(struct st_store *s, void *ctx, struct st_err *err)
         "priority, ready_at, submit_key, answers) VALUES(?1, ?2, ?3, ?4, 'pending', ?5, 0, st_wall_now(), 0, "
         "st_wall_now(), ?6, ?7, st_lease_now(), ?8, 1) ON CONFLICT(submit_key) WHERE answers = 1 DO NOTHING",
         ST_DB_T(id), ST_DB_T(sub->image), ST_DB_T(sub->digest), sub->has_size ? ST_DB_N(sub->size) : ST_DB_NIL,
-        ST_DB_T(sub->pool), ST_DB_T(sub->options.len ? sub->options : ST_SV("{}")), ST_DB_N(sub->priority), ST_DB_T(key));
+        ST_DB_T(sub->pool), ST_DB_T(sub->options.len ? sub->options : ST_SV("{}")), ST_DB_N(sub->priority),
+        ST_DB_T(key));
     if (made < 0)
         return -1;
     t->made = made == 1;
@@ -373,9 +374,11 @@ static int retry_tx(struct st_store *s, void *ctx, struct st_err *err)
         return -1;
     int64_t n = ST_DB_RUN(
         s, NULL, NULL, err,
-        "UPDATE jobs SET status = 'pending', reason = '', dead = 0, cancel = 0, ready_at = st_lease_now(), tries = CASE "
+        "UPDATE jobs SET status = 'pending', reason = '', dead = 0, cancel = 0, ready_at = st_lease_now(), tries = "
+        "CASE "
         "WHEN ?3 = 1 THEN 0 ELSE tries END, pool = CASE WHEN ?2 = '' THEN pool ELSE ?2 END, answers = CASE WHEN "
-        "EXISTS(SELECT 1 FROM jobs o WHERE o.submit_key = jobs.submit_key AND o.answers = 1 AND o.id <> jobs.id) THEN 0 "
+        "EXISTS(SELECT 1 FROM jobs o WHERE o.submit_key = jobs.submit_key AND o.answers = 1 AND o.id <> jobs.id) THEN "
+        "0 "
         "ELSE 1 END, updated_ms = st_wall_now() WHERE id = ?1 AND status = ?4",
         ST_DB_T(st_sv_of(j->id)), ST_DB_T(t->pool), ST_DB_N(t->force), ST_DB_T(st_sv_of(st_job_state_word(j->state))));
     if (n == 0)

@@ -20,6 +20,7 @@ struct sqlite_store {
     sqlite3 *db;
     char path[PATH_MAX];
     int64_t seen; // data_version, for wait
+    int wal;      // for sync; -1: not opened yet
     struct {
         const char *sql;
         sqlite3_stmt *q;
@@ -199,17 +200,35 @@ static int op_durable(struct st_store *s, struct st_err *err)
     return op_script(s, "PRAGMA synchronous = FULL", err);
 }
 
+// With synchronous=NORMAL a commit is written to the log and not waited for. What was written before is on the disk
+// after this, so that one wait serves all who committed meanwhile. The log stays the same file while a connection is
+// open.
+static int op_sync(struct st_store *base, struct st_err *err)
+{
+    struct sqlite_store *s = self(base);
+    char path[PATH_MAX + 8];
+    if (s->wal < 0) {
+        snprintf(path, sizeof path, "%s-wal", s->path);
+        s->wal = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    }
+    if (s->wal < 0 || fdatasync(s->wal))
+        return st_err_sys(err, "job record %s", s->path);
+    return 0;
+}
+
 static void op_close(struct st_store *base)
 {
     struct sqlite_store *s = self(base);
     for (size_t i = 0; i < STATEMENTS && s->cache[i].sql; i++)
         sqlite3_finalize(s->cache[i].q);
     sqlite3_close(s->db);
+    if (s->wal >= 0)
+        close(s->wal);
     free(s);
 }
 
-static const struct st_db_ops ops = {"sqlite",   op_close,       op_run,  op_script, op_tx,
-                                     op_version, op_set_version, op_wait, op_notify, op_durable};
+static const struct st_db_ops ops = {"sqlite",       op_close, op_run,    op_script,  op_tx,  op_version,
+                                     op_set_version, op_wait,  op_notify, op_durable, op_sync};
 
 // ---- clocks -------------------------------------------------------------------------------------
 
@@ -288,6 +307,7 @@ static int open_file(const char *path, struct st_store **ret, struct st_err *err
     if (!s)
         return st_err_nomem(err);
     s->base.ops = &ops;
+    s->wal = -1;
     snprintf(s->path, sizeof s->path, "%s", path);
     int rc = sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc != SQLITE_OK)

@@ -106,6 +106,9 @@ void st_store_close(struct st_store *s); // NULL allowed
 // Every commit reaches the disk before it is acknowledged (SQLite: synchronous=FULL). For the service; a local scan's
 // record may lose its last second to a power cut.
 int st_store_durable(struct st_store *s, struct st_err *err);
+// Without st_store_durable: all that was committed before this call, by any handle of the process, has reached the disk
+// when it returns. May be called while another thread uses the handle otherwise, but by one thread at a time.
+int st_store_sync(struct st_store *s, struct st_err *err);
 // "sqlite" or "postgresql".
 const char *st_store_kind(const struct st_store *s);
 // Wait until another handle changed something or the time is over. 1: changed (or may have); 0: not; -1.

@@ -14,8 +14,8 @@ const struct st_wd_policy st_wd_policy_default = {
     .window_s = 2,
     .slope_s = 4,
     .disarm_s = 3,
-    .kernel_eta_s = 3,
-    .kernel_wait_s = 2.5,
+    .kernel_eta_s = 2,
+    .kernel_wait_s = 1.5,
     .fall_share = 0.02,
     .pinned = 0.30,
     .faults = 10,
@@ -26,8 +26,10 @@ const struct st_wd_policy st_wd_policy_default = {
     .starved_stall = 0.15,
     .loading = 0.25,
     .stuck_tasks = 0.65,
-    .stuck_steal = 1500,
+    .stuck_steal = 3000,
     .stuck_dirty = 0.5,
+    .computes = 0.25,
+    .stands = 0.002,
     .collapse_share = 0.1,
     .collapse_before = 0.25,
     .collapse_eases = 0.25,
@@ -42,7 +44,7 @@ const struct st_wd_policy st_wd_policy_default = {
 #define STEP_MAX_S 2.5    // a longer gap between samples counts as this
 #define OPEN_AT_S 1.0     // evidence at which a must-end state is named
 #define BUCKET_OVER_S 3.0 // the bucket holds so much more than act_s
-#define DRAIN 1.0         // seconds of evidence lost in a second without any
+#define DRAIN 0.5         // seconds of evidence lost in a second without any
 #define SWAP_ROOM 0.05    // of the limit
 #define LEAK_POINTS 16
 #define NEXT_OPEN_MS 250
@@ -106,6 +108,13 @@ static bool loading(const struct st_wd_facts *f, const struct st_wd_policy *p)
     return f->mapped_slope > p->loading * f->file_faults * ST_WD_BYTES_PER_FAULT;
 }
 
+// A good part of the CPU time is spent by its processes themselves. No proof that all is well (the hog of shape P
+// computes, and so do those beside a stuck one), but then more must speak for a hang.
+static bool computes(const struct st_wd_facts *f, const struct st_wd_policy *p)
+{
+    return f->user_share > p->computes;
+}
+
 // Shape P. The room beside what is pinned is read anew every few seconds, for code: nothing that is read stays.
 static bool starved(const struct st_wd_facts *f, const struct st_wd_policy *p)
 {
@@ -126,11 +135,14 @@ static bool all_wait(const struct st_wd_facts *f, const struct st_wd_policy *p)
     return f->stall >= p->waiting - eased && f->stall + n->pinned_share >= p->waiting_sum - eased;
 }
 
-// Shape S. At least one task stands in reclaim all the time, and reclaim frees next to nothing. Pages that wait for
-// writeback are another matter: reclaim waits for a disk there, and goes on when it answers.
+// Shape S. At least one task stands in reclaim all the time, reclaim frees next to nothing, and either nothing is
+// allocated any more or nobody computes. Pages that wait for writeback are another matter: reclaim waits for a disk
+// there, and goes on when it answers.
 static bool stuck(const struct st_wd_facts *f, const struct st_wd_policy *p)
 {
     const struct st_wd_numbers *n = &f->n;
+    if (f->pinned_growth > p->stands * (double)n->limit && computes(f, p))
+        return false;
     return f->psi && n->pinned_share >= p->pinned && f->stuck_tasks >= p->stuck_tasks && n->steals >= 0 &&
            f->steal_per_stuck < p->stuck_steal && n->major_faults < p->faults &&
            (double)n->dirty <= p->stuck_dirty * (double)n->cache;
@@ -162,8 +174,10 @@ struct st_wd_evidence st_wd_rules(const struct st_wd_facts *f, const struct st_w
         return (struct st_wd_evidence){ST_WD_SWAP_THRASH, f->psi ? p->act_s / p->act_swap_s : blind / 2};
     if (f->file_faults < p->faults)
         return none;
-    if (starved(f, p) || all_wait(f, p))
-        return (struct st_wd_evidence){ST_WD_THRASH, (f->psi ? 1 : blind) * way_out(f)};
+    if (starved(f, p) || all_wait(f, p)) {
+        double weight = (f->psi ? 1 : blind) * way_out(f);
+        return (struct st_wd_evidence){ST_WD_THRASH, !starved(f, p) && computes(f, p) ? weight / 2 : weight};
+    }
     if (f->held_share < p->pinned && !loading(f, p) && (!f->psi || f->stall >= p->waiting))
         return (struct st_wd_evidence){ST_WD_FILE_THRASH, 1};
     return none;
@@ -249,9 +263,9 @@ static bool collapsed(const struct st_wd_numbers *n, const struct st_wd_policy *
 // Seconds until pinned reaches the limit, or -1.
 static double eta_of(const struct st_wd_facts *f)
 {
-    if (f->n.limit == ST_WD_NONE || f->n.pinned_slope <= 0 || f->first)
+    if (f->n.limit == ST_WD_NONE || f->pinned_growth <= 0 || f->first)
         return -1;
-    return (double)f->n.room / f->n.pinned_slope;
+    return (double)f->n.room / f->pinned_growth;
 }
 
 static bool kernel_near(const struct st_wd_facts *f, const struct st_wd_policy *p)

@@ -101,31 +101,33 @@ struct st_wd_verdict {
 // Thresholds. st_wd_policy_default is the one measured set (policy.c; docs/WATCHDOG.md lists each with its measurement
 // and the margin on both sides); tests and `replay` may pass others.
 struct st_wd_policy {
-    double warn_s, act_s;             // bucket seconds
-    double act_blind_s;               // seconds a must-end state needs without PSI
-    double act_stuck_s;               // seconds STUCK needs
-    double act_swap_s;                // seconds SWAP_THRASH needs
-    double file_warn_s;               // seconds of FILE_THRASH before it is told
-    double grace_s;                   // after a change of the limit
-    double window_s, slope_s;         // over which rates, and slopes, are taken
-    double disarm_s;                  // without an event and without evidence
-    double kernel_eta_s;              // pinned reaches the limit within this: the kernel's OOM killer is near
-    double kernel_wait_s;             // how long we wait for it at most
-    double fall_share;                // of the limit, given back within the window: something is ending
-    double pinned;                    // share of the limit under which no process is to blame
-    double faults;                    // major faults/s under which nothing waits for code
-    double waiting;                   // stall at which everybody waits, whatever is pinned
-    double waiting_sum;               // stall + pinned share at which everybody waits
-    double starved_pinned;            // with so much pinned ...
-    double starved_turnover_s;        // ... the room is read anew by major faults in so few seconds ...
-    double starved_stall;             // ... and so much of the time somebody waits
-    double loading;                   // share of what major faults read that stays mapped, while a program still loads
-    double stuck_tasks;               // tasks standing in reclaim all the time
-    double stuck_steal;               // pages freed per second of standing in reclaim
-    double stuck_dirty;               // share of the file cache that waits for writeback: not stuck, slow
-    double collapse_share;            // user CPU under this share of all CPU ...
-    double collapse_before;           // ... and under this share of what it was: the program itself stands
-    double collapse_eases;            // by so much less stall then means that everybody waits
+    double warn_s, act_s;      // bucket seconds
+    double act_blind_s;        // seconds a must-end state needs without PSI
+    double act_stuck_s;        // seconds STUCK needs
+    double act_swap_s;         // seconds SWAP_THRASH needs
+    double file_warn_s;        // seconds of FILE_THRASH before it is told
+    double grace_s;            // after a change of the limit
+    double window_s, slope_s;  // over which rates, and slopes, are taken
+    double disarm_s;           // without an event and without evidence
+    double kernel_eta_s;       // pinned reaches the limit within this: the kernel's OOM killer is near
+    double kernel_wait_s;      // how long we wait for it at most
+    double fall_share;         // of the limit, given back within the window: something is ending
+    double pinned;             // share of the limit under which no process is to blame
+    double faults;             // major faults/s under which nothing waits for code
+    double waiting;            // stall at which everybody waits, whatever is pinned
+    double waiting_sum;        // stall + pinned share at which everybody waits
+    double starved_pinned;     // with so much pinned ...
+    double starved_turnover_s; // ... the room is read anew by major faults in so few seconds ...
+    double starved_stall;      // ... and so much of the time somebody waits
+    double loading;            // share of what major faults read that stays mapped, while a program still loads
+    double stuck_tasks;        // tasks standing in reclaim all the time
+    double stuck_steal;        // pages freed per second of standing in reclaim
+    double stuck_dirty;        // share of the file cache that waits for writeback: not stuck, slow
+    double computes;           // user CPU over this share of all CPU: its processes compute
+    double stands;             // share of the limit per second: pinned grows by less: nothing is allocated any more
+    double collapse_share;     // user CPU under this share of all CPU ...
+    double collapse_before;    // ... and under this share of what it was: the program itself stands
+    double collapse_eases;     // by so much less stall then means that everybody waits
     double swap_stall, swap_in_share; // memory stall; share of resident anonymous memory swapped in per second
     double leak_window_s, leak_r2, leak_share;
 };

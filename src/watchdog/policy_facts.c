@@ -178,14 +178,16 @@ static void take_rates(const struct st_wd_sample *a, const struct st_wd_sample *
         n->refaults_per_steal = ST_MIN(n->refaults / n->steals, 1.0);
     if (n->steals > 0 && n->cache > 0)
         n->turnover_s = (double)n->cache / (n->steals * PAGE);
+    double cpus = n->cpu_user < 0 || n->cpu_system < 0 ? -1 : n->cpu_user + n->cpu_system;
+    if (cpus >= 0)
+        f->user_share = cpus > 0 ? n->cpu_user / cpus : 0;
     f->oom = delta(a, b, ST_WD_F_ev_oom) > 0;
     f->oom_kill = delta(a, b, ST_WD_F_ev_oom_kill) > 0;
     f->psi = n->mem_some >= 0 && !(n->mem_some == 0 && n->max_events * dt >= BLIND_EVENTS);
     if (f->psi) {
-        double busy = n->cpu_user < 0 || n->cpu_system < 0 ? 1 : n->cpu_user + n->cpu_system;
         double io = ST_MAX(n->io_some, 0.0);
         f->stall = ST_MIN(ST_MAX(n->mem_some, io) + ST_MIN(n->mem_some, io) / 2, 1.0);
-        f->stuck_tasks = ST_MAX(n->mem_some - io, 0.0) * ST_MAX(busy, 1.0);
+        f->stuck_tasks = ST_MAX(n->mem_some - io, 0.0) * ST_MAX(cpus, 1.0);
         if (f->stuck_tasks > 0 && n->steals >= 0)
             f->steal_per_stuck = n->steals / f->stuck_tasks;
     }
@@ -203,6 +205,7 @@ void st_wd_facts_take(const struct st_wd_series *s, double window_s, double slop
                                 .stuck_tasks = -1,
                                 .steal_per_stuck = -1,
                                 .file_faults = -1,
+                                .user_share = -1,
                                 .room_turnover_s = -1,
                                 .n = {.max_events = -1,
                                       .high_events = -1,
@@ -245,6 +248,7 @@ void st_wd_facts_take(const struct st_wd_series *s, double window_s, double slop
     ret->n.pinned_slope = line_slope(&pinned);
     ret->mapped_slope = line_slope(&mapped);
     ret->pinned_fall = (double)less(highest, unfreeable(now));
+    ret->pinned_growth = ((double)unfreeable(now) - (double)unfreeable(st_wd_series_get(s, from))) / ret->n.window_s;
 
     const struct st_wd_numbers *n = &ret->n;
     bool full = n->limit != ST_WD_NONE && now->v[ST_WD_F_current] >= n->limit - n->limit / 32;

@@ -296,5 +296,6 @@ def zips(one, inner):
     write(d + 'cut', one[:-9])
 
 
-executables()
-archives()
+if __name__ == '__main__':
+    executables()
+    archives()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
 
@@ -77,12 +78,28 @@ def part_pull(t):
     platforms(t, r, im, want)
     refusals(t, r, im)
     r.reset()
+    second_look(t, r)
     t0 = time.time()
     noise = big_image(2)
     r.add(noise, tag="noise")
     code, out, err = t.scan(f"localhost:{r.port}/app:noise", *PURLS, "--bandwidth", "1Mi")
     t.ok(code == 0 and time.time() - t0 > 1.2, "--bandwidth holds back", code, err, time.time() - t0)
     r.close()
+
+
+def second_look(t, r):
+    """An executable whose table of sections stands behind the section that is wanted: read again, by Range from the kept inflate state."""
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden"))
+    from make_exe_java import elf
+    audit = zlib.compress(b'{"packages":[{"name":"serde","version":"1.0.0","source":"crates.io"}]}')
+    exe = elf([(".text", 6, os.urandom(3 << 20)), (".dep-v0", 2, audit), (".data", 3, os.urandom(2 << 20))])
+    im = Image([tar([("before", os.urandom(14 << 20)), ("usr/bin/tool", exe), ("behind", os.urandom(3 << 20))])])
+    want = purls(t, im, "exe")
+    r.add(im, tag="exe")
+    del r.log[:]
+    t.same(want, "a second look at an executable", f"localhost:{r.port}/app:exe", *PURLS)
+    ranges = [int(x[2]["Range"].split("=")[1].split("-")[0]) for x in r.asked(sha(im.blobs[0])) if "Range" in x[2]]
+    t.ok(b"serde" in want and len(ranges) == 1 and ranges[0] > 8 << 20, "begins where the inflate state was kept", ranges)
 
 
 def platforms(t, r, im, want):
@@ -501,6 +518,10 @@ def part_tls(t):
     t.same(want, "--ca-file", ref, *PURLS, "--ca-file", cert)
     t.same(want, "--insecure", ref, *PURLS, "--insecure", r.host)
     t.same(want, "SSL_CERT_FILE", ref, *PURLS, env={"SSL_CERT_FILE": cert})
+    certs = t.path("cfg/containers/certs.d/" + r.host)
+    os.makedirs(certs)
+    shutil.copy(cert, certs + "/ca.crt")
+    t.same(want, "certs.d", ref, *PURLS, env={"XDG_CONFIG_HOME": t.path("cfg")})
     fails(t, 1, ["--ca-file"], "--insecure of another host", ref, "--insecure", "other.example")
     r.close()
     old = certificate(t.dir, "old", address, expired=True)
@@ -674,7 +695,7 @@ def part_nginx(t):
     t.write("nginx.conf", f"""daemon off; user root; pid {t.path('nginx.pid')}; error_log {t.path('nginx.log')}; events {{}}
 http {{ access_log {t.path('access.log')}; client_body_temp_path {t.path('b')}; proxy_temp_path {t.path('p')}; fastcgi_temp_path {t.path('f')};
   uwsgi_temp_path {t.path('u')}; scgi_temp_path {t.path('s')};
-  limit_req_zone $server_name zone=one:1m rate=60r/m; limit_req_status 429;
+  limit_req_zone $binary_remote_addr zone=one:1m rate=60r/m; limit_req_status 429;
   server {{ listen {address}:{front} ssl http2; ssl_certificate {cert}; ssl_certificate_key {key}; keepalive_requests 3;
     location / {{ proxy_pass http://127.0.0.1:{back}; proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto https;
       limit_req zone=one burst=1 nodelay; limit_rate 2m; }} }} }}""".encode())

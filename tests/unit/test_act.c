@@ -4,6 +4,8 @@
 #include "act/pick.h"
 #include "base/ckd.h"
 #include "tap.h"
+#include "watchdog/evidence.h"
+#include "watchdog/wd_rung.h"
 
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -182,6 +184,51 @@ static void test_wish(void)
                                   .dry_run = cases[i].dry};
         TAP_OK(st_act_record_wish(&r) == cases[i].wish, "wish: %s %s %s%s%s", cases[i].kind, cases[i].rung,
                cases[i].outcome, cases[i].must_end ? "" : ", healthy", cases[i].dry ? ", dry" : "");
+    }
+}
+
+// ---- the watchdog's own writer --------------------------------------------------------------------------------------
+
+static void test_contract(void)
+{
+    static const char *const relied_on[] = {"culprit", "tree", "kernel", "cgroup", "hook"};
+    static struct st_wd_series series;
+    struct st_wd_verdict v = {
+        .state = ST_WD_THRASH, .confidence = ST_WD_STRONG, .seconds = 6.2, .n = {.limit = 3ull << 30, .eta_s = -1}};
+    struct st_wd_process p = {.pid = 4711, .anon = 1 << 20, .comm = "py\"\xff"};
+    struct st_wd_github g = {.repository = "o/r", .run_id = "9007199254740993", .run_attempt = "2", .job = "b"};
+    struct st_act_record got;
+    for (size_t i = 0; i < ST_LEN(relied_on); i++) {
+        struct st_wd_record r = {.id = "0123456789abcdef",
+                                 .wall_ms = 1795644000000,
+                                 .is_action = true,
+                                 .path = ST_SV("kubepods/pod" UID "/" ID),
+                                 .owner = ST_SV("/kubepods"),
+                                 .ino = 42,
+                                 .verdict = &v,
+                                 .text = ST_SV("text"),
+                                 .culprit = &p,
+                                 .rung = relied_on[i],
+                                 .outcome = st_wd_outcome_words[ST_WD_OUTCOME_DONE],
+                                 .detail = ST_SV("d"),
+                                 .github = &g,
+                                 .before = &v.n,
+                                 .series = &series};
+        struct st_buf buf;
+        struct st_out o;
+        bool known = false;
+        for (size_t k = 0; k < ST_WD_RUNG_COUNT; k++)
+            known = known || !strcmp(st_wd_rungs[k].word, relied_on[i]);
+        st_buf_init(&buf, &mem);
+        st_out_init_buf(&o, &buf);
+        st_wd_record_write(&o, &r);
+        st_out_finish(&o, NULL);
+        int rc = st_act_record_read(st_buf_sv(&buf), &arena, &got, &err);
+        TAP_OK(rc == 0 && known && got.must_end && got.run_id == 9007199254740993u && got.run_attempt == 2 &&
+                   got.limit_bytes == 3ull << 30 && st_sv_eq(got.rung, st_sv_of(relied_on[i])) &&
+                   got.culprit_pid == 4711 && st_act_record_wish(&got) == (i < 2 ? ST_ACT_TELL : ST_ACT_END),
+               "a record of the watchdog's own, rung %s: %s", relied_on[i], rc ? err.text : "");
+        st_buf_release(&buf);
     }
 }
 
@@ -442,6 +489,7 @@ int main(void)
     test_paths();
     test_record();
     test_wish();
+    test_contract();
     test_pod();
     test_zombies();
     test_repository();

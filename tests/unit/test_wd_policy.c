@@ -11,7 +11,8 @@ struct world {
     double limit, high, anon, shmem, cache, mapped, dirty;
     double anon_grows, mapped_grows;
     double faults, refaults, steals, scans, max_events, high_events, swap_in, swap_out;
-    double mem_some, io_some, user, system;
+    double mem_some, io_some, user, system, ooms;
+    double swap_used, swap_free, swap_used_grows, anon_refaults; // no pswpin then, as before kernel 6.13
     bool no_psi;
 };
 
@@ -115,12 +116,21 @@ static void step(struct run *r, const struct world *w, double dt, double t)
     gauge(r, ST_WD_F_current, ST_MIN(anon + w->shmem + cache + 7, w->high > 0 ? w->high + 2 : w->limit));
     counter(r, ST_WD_F_ev_max, w->max_events * dt);
     counter(r, ST_WD_F_ev_high, w->high_events * dt);
+    counter(r, ST_WD_F_ev_oom, w->ooms * dt);
     counter(r, ST_WD_F_pgmajfault, w->faults * dt);
     counter(r, ST_WD_F_refault_file, w->refaults * dt);
     counter(r, ST_WD_F_pgsteal, w->steals * dt);
     counter(r, ST_WD_F_pgscan, w->scans * dt);
-    counter(r, ST_WD_F_pswpin, w->swap_in * dt);
-    counter(r, ST_WD_F_pswpout, w->swap_out * dt);
+    if (w->swap_free > 0) {
+        gauge(r, ST_WD_F_swap_current, w->swap_used + w->swap_used_grows * t);
+        r->now.v[ST_WD_F_swap_max] = ST_WD_NONE;
+        r->now.has |= (uint64_t)1 << ST_WD_F_swap_max;
+        gauge(r, ST_WD_F_host_swap_free, w->swap_free);
+        counter(r, ST_WD_F_refault_anon, w->anon_refaults * dt);
+    } else {
+        counter(r, ST_WD_F_pswpin, w->swap_in * dt);
+        counter(r, ST_WD_F_pswpout, w->swap_out * dt);
+    }
     counter(r, ST_WD_F_cpu_user_us, w->user * dt * 1e6);
     counter(r, ST_WD_F_cpu_system_us, w->system * dt * 1e6);
     if (!w->no_psi) {
@@ -204,6 +214,14 @@ static void test_wd_policy_leaves_alone(void)
     w = growing; // a program that loads beside a heap, on a slow disk: what it reads stays
     w.anon_grows = 0, w.mapped_grows = 3, w.faults = 60, w.mem_some = 0.99, w.io_some = 0.99;
     TAP_OK(acts_after(&w, 30) < 0 && r.warn_at < 0, "cold start beside 43 %% pinned");
+    w = growing; // a third is pinned, and a fifth of the time nobody waits
+    w.anon = 170, w.cache = 330, w.mapped = 300, w.anon_grows = 0, w.mapped_grows = 0, w.mem_some = 0.8, w.io_some = 0;
+    w.steals = 9000, w.user = 0.5;
+    TAP_OK(acts_after(&w, 30) < 0, "busy with a third pinned");
+    w = growing; // a build on a slow machine: code is read again, and its processes compute
+    w.anon = 300, w.cache = 200, w.mapped = 150, w.user = 0.4, w.system = 0.5;
+    double t = acts_after(&w, 8);
+    TAP_OK(t < 0, "one that computes gets twice the time");
     w = (struct world){.limit = 512,
                        .anon = 10,
                        .cache = 495,
@@ -276,6 +294,52 @@ static void test_wd_policy_swap(void)
     TAP_OK(acts_after(&w, 60) < 0, "swapping out");
 }
 
+// Swap that has room, on a kernel that does not count pswpin per cgroup.
+static void test_wd_policy_swap_room(void)
+{
+    struct world w = plateau;
+    w.swap_used = 50, w.swap_free = 400;
+    double t = acts_after(&w, 30);
+    TAP_OK(t > 9 && t < 15 && r.v.state == ST_WD_THRASH && r.v.n.pinned_share > 0.9,
+           "files only are reclaimed: act after %.2f s", t);
+    w.swap_used_grows = 4; // the kernel does make room
+    TAP_OK(acts_after(&w, 20) < 0 && r.v.n.pinned_share < 0.3 && r.v.n.swap_room == 400ull * MI,
+           "pages go to swap: no hang yet");
+    w = (struct world){.limit = 512,
+                       .anon = 480,
+                       .cache = 10,
+                       .faults = 5000,
+                       .steals = 7000,
+                       .max_events = 100,
+                       .mem_some = 0.9,
+                       .user = 0.03,
+                       .system = 0.9,
+                       .swap_used = 50,
+                       .swap_free = 400,
+                       .anon_refaults = 4500};
+    t = acts_after(&w, 30);
+    TAP_OK(t > 4 && t < 12 && r.v.state == ST_WD_SWAP_THRASH && r.v.n.swap_in > 4400,
+           "swap thrash by refaults: act after %.2f s", t);
+}
+
+static void test_wd_policy_collapse(void)
+{
+    struct world w = growing; // one CPU: two thirds of the time somebody waits, and nobody computes
+    w.anon = 330, w.cache = 170, w.mapped = 160, w.mem_some = 0.6, w.io_some = 0.1, w.user = 0.01, w.system = 0.85,
+    w.faults = 80;
+    struct world warm = idle;
+    warm.cache = 170, warm.mapped = 160;
+    begin(&r);
+    live(&r, &warm, 10);
+    live(&r, &w, 20);
+    TAP_OK(r.act_at > 0 && r.act_at < 18, "user CPU is gone: act after %.2f s", r.act_at - 10);
+    w.user = 0.3;
+    begin(&r);
+    live(&r, &warm, 10);
+    live(&r, &w, 20);
+    TAP_OK(r.act_at < 0, "the same with user CPU left");
+}
+
 static void test_wd_policy_holds(void)
 {
     struct world w = plateau;
@@ -285,9 +349,14 @@ static void test_wd_policy_holds(void)
     live(&r, &idle, 10);
     live(&r, &w, 11);
     TAP_OK(r.act_at > 0 || r.v.hold != ST_WD_HOLD_NONE, "growing fast");
-    w.anon = 476, w.anon_grows = 4, w.cache = 1; // the kernel is near, and does not come
+    w.anon = 479, w.anon_grows = 4, w.cache = 1; // the kernel is near, and does not come
     double t = acts_after(&w, 12);
-    TAP_OK(r.seen[ST_WD_KERNEL] && t > 6 && t < 10, "a kernel that does not act: we do, after %.2f s", t);
+    TAP_OK(r.seen[ST_WD_KERNEL] && t > 6 && t < 9, "a kernel that does not act: we do, after %.2f s", t);
+
+    w = plateau; // OOM is declared again and again, and finds nobody to kill
+    w.ooms = 20;
+    t = acts_after(&w, 20);
+    TAP_OK(r.seen[ST_WD_KERNEL] && t > 6 && t < 9, "an OOM killer without a victim: act after %.2f s", t);
 
     begin(&r);
     live(&r, &idle, 10);
@@ -396,6 +465,8 @@ int main(void)
     test_wd_policy_leaves_alone();
     test_wd_policy_psi();
     test_wd_policy_swap();
+    test_wd_policy_swap_room();
+    test_wd_policy_collapse();
     test_wd_policy_holds();
     test_wd_policy_samples();
     test_wd_policy_leak();

@@ -1,8 +1,8 @@
 """What one run of a case came to, from its log and its recorded trace: rows of results.tsv.
 
-Onset of a hang: from then on until the end of the run, the progress of the process that the case watches stays under a
-tenth of its usual rate (two-second windows): of an agent's before the hog began, of a hog's before it met the limit. Under
-emulation the two share a CPU, so that an agent is slower from the moment at which a hog starts."""
+Onset of a hang: in the two seconds that begin then, and on the whole from then until the end of the run, the process that
+the case watches makes less than a tenth of its usual progress: of an agent's before the hog began, of a hog's before it met
+the limit. (Under emulation the two share a CPU, so that an agent is slower from the moment at which a hog starts.)"""
 
 import json
 import os
@@ -47,23 +47,24 @@ def rates(t, v, window=2.0):
 
 def onset(trace, counter, usual_from, usual_to, limit, end, ended):
     """(onset or None, share of the usual rate left in the last 5 s or None)."""
-    r = rates(trace["t"], trace[f"p{counter}"])
-    before = sorted(v for t, v in r if usual_from + 2 <= t <= usual_to) or sorted(v for t, v in r if t <= limit and v > 0)
-    after = [(t, v) for t, v in r if limit <= t <= end]
-    if not before or not after:
+    t, p = trace["t"], trace[f"p{counter}"]
+    before = sorted(v for at, v in rates(t, p) if usual_from + 2 <= at <= usual_to) or \
+        sorted(v for at, v in rates(t, p) if at <= limit and v > 0)
+    last = max((i for i in range(len(t)) if t[i] <= end), default=0)
+    if not before or before[len(before) // 2] <= 0 or t[last] <= limit:
         return None, None
-    usual = before[len(before) // 2]
-    if usual <= 0:
-        return None, None
-    last = [v for t, v in after if t > end - 5]
-    begin = None
-    for t, v in reversed(after):
-        if v >= 0.1 * usual:
+    tenth = before[len(before) // 2] / 10
+    begin, j = None, 0
+    for i in range(last):
+        while t[j] < t[i] + 2 and j < last:
+            j += 1
+        if t[i] >= limit and t[j] >= t[i] + 2 and (p[j] - p[i]) / (t[j] - t[i]) < tenth and (p[last] - p[i]) / (t[last] - t[i]) < tenth:
+            begin = t[i]
             break
-        begin = t - 2.0  # the window began there
-    if begin is not None and not ended and end - begin < 10:
+    if begin is not None and not ended and t[last] - begin < 10:
         begin = None  # a dip that nobody can call a hang yet
-    return (None if begin is None else max(begin, limit)), (sum(last) / len(last) / usual if last else None)
+    i = min(i for i in range(len(t)) if t[i] >= t[last] - 5)
+    return begin, (p[last] - p[i]) / (t[last] - t[i]) / tenth / 10 if last > i else None
 
 
 class Run:
@@ -128,7 +129,7 @@ def fmt(v, digits=1):
     return "-" if v is None else f"{v:.{digits}f}"
 
 
-def base_row(run, case):
+def base_row(run, case, acted):
     limit, stop = run.at.get("limit"), run.at["stop"]
     hogs = [i for i, r in run.roles.items() if r == "hog"]
     jobs = [i for i, r in run.roles.items() if r == "job"]
@@ -140,20 +141,22 @@ def base_row(run, case):
             limit = min(t, limit or t)
             break
     first_death = min(dead.values(), default=None)
-    end = first_death if first_death is not None else stop
-    begin, left = None, None
+    # what the watched process did until somebody acted; and, where the hog's own process lives on, after that
+    end = min([t for t in (first_death, *acted) if t is not None], default=stop)
+    begin, left, after = None, None, None
     if limit is not None and case["kind"] == "end":
         watch, hog = int(case["opts"].get("watch", 0)), min(run.at[f"start{i}"] for i in hogs)
         # the usual rate: of the agent while it is alone, of the hog until it meets the limit
         usual = (hog, limit) if watch in hogs else (run.at.get("ready", hog - 5), hog)
-        begin, left = onset(run.trace, watch, *usual, limit, end, first_death is not None)
+        begin, left = onset(run.trace, watch, *usual, limit, end, end < stop)
+        after = onset(run.trace, watch, *usual, limit, stop, True)[1]
     finished = "-"
     if jobs:
         bad = [i for i in jobs if i not in run.ends or run.ends[i][0] > stop or run.ends[i][1] != 0]
         finished = "no:" + ",".join(str(run.ends[i][1]) if i in run.ends and run.ends[i][0] <= stop else "late" for i in bad) if bad else "yes"
     died = [f"{run.roles[i]}{i}" for i in sorted(dead, key=dead.get)]
     innocent = sum(run.roles[i] in INNOCENT for i in dead)
-    return {"limit": limit, "onset": begin, "left": left, "finished": finished, "died": died, "innocent": innocent,
+    return {"limit": limit, "onset": begin, "left": left, "after": after, "finished": finished, "died": died, "innocent": innocent,
             "hog_end": hog_end, "first_death": first_death, "stop": stop, "dead": dead}
 
 
@@ -170,11 +173,11 @@ def would_be(tool, t, case, limit, b):
 def rows(directory, case, cell, build, host_load, date):
     """One row for what the run's own tool (or nobody) did, one for each dry peer."""
     run = Run(directory)
-    b = base_row(run, case)
     tool = run.head.get("tool", "none")
     kind = case["kind"] + (":" + case["shape"] if case["shape"] else "")
     records, actions = run.evidence(), run.actions()
     acted = [t for t, r in actions if not r.get("dry_run")]
+    b = base_row(run, case, acted)
     kernel = min((t for t, _, _ in run.killed), default=None)
     limit, start = b["limit"], run.at.get("start0", 0)
     common = {"date": date, "cell": cell, "case": case["name"], "kind": kind, "build": build, "host_load": host_load,
@@ -185,7 +188,9 @@ def rows(directory, case, cell, build, host_load, date):
     if b["first_death"] is not None:
         ours = bool(acted) and (kernel is None or acted[0] <= kernel) if tool == "stella" else tool == "systemd-oomd" and run.oomd_killed()
         ended_by = tool if ours else "kernel" if kernel is not None else "?"
-    end = b["hog_end"] if b["hog_end"] is not None else b["first_death"]
+    elif acted and (b["after"] or 0) >= 0.1:
+        ended_by = tool  # it killed parts of the hog until the agent had its speed back
+    end = acted[-1] if acted and b["first_death"] is None else b["hog_end"] if b["hog_end"] is not None else b["first_death"]
     row = common | {"tool": tool, "ended_by": ended_by, "died": ",".join(b["died"]) or "-", "innocent": b["innocent"],
                     "from_limit_s": fmt(end - limit if end and limit else None),
                     "from_onset_s": fmt(end - b["onset"] if end and b["onset"] is not None else None)}

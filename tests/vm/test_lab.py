@@ -103,6 +103,15 @@ def test_ended_by_stella():
     assert 5 <= float(row["from_onset_s"]) <= 7 and row["from_limit_s"] == "8.0", row
 
 
+def test_ended_by_killing_a_part():
+    rate = lambda t: 1000 if t < 22 or t > 29 else 10  # noqa: E731
+    row = outcome_of(END, HEAD.format(tool="stella") + "60.0 stop time\n", 60, rate, files=[("evidence.jsonl", action(27.5) + action(28.5))])[0]
+    assert (row["verdict"], row["ended_by"], row["from_limit_s"]) == ("ended", "stella", "8.5"), row
+    row = outcome_of(END, HEAD.format(tool="stella") + "60.0 stop time\n", 60, lambda t: 1000 if t < 22 else 10,
+                     files=[("evidence.jsonl", action(27.5))])[0]
+    assert row["verdict"] == "hangs", row
+
+
 def test_an_innocent_death_is_counted():
     log = HEAD.format(tool="stella") + "28.0 end 1 hog 137\n29.0 end 0 agent 137\n33.0 stop ended\n"
     row = outcome_of(END, log, 33, lambda t: 1000 if t < 22 else 10, files=[("evidence.jsonl", action(27.5))])[0]
