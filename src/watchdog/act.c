@@ -312,7 +312,6 @@ static uint64_t climb(struct st_wd_incident *i, struct st_wd_act_env *env, const
         i->before = j->verdict->n;
         i->rung_ms = now_ms;
         i->effect_ms = 0;
-        i->freed = false;
         i->tries++;
         enum st_wd_did did = rungs[i->rung](i, env, j);
         if (did == ST_WD_DID_SKIP)
@@ -364,6 +363,13 @@ static int effect(struct st_wd_incident *i, struct st_wd_act_env *env, const str
     }
 }
 
+// What the last rung freed is free (it may have come back some time after the process had gone): whatever the judge
+// says of the seconds before, there is nobody to blame.
+static bool freed(const struct st_wd_incident *i, const struct st_wd_judged *j)
+{
+    return i->phase == ST_WD_SETTLING && j->verdict->n.pinned + i->before.limit / 10 <= i->before.pinned;
+}
+
 static uint64_t wait_for_effect(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j,
                                 uint64_t now_ms)
 {
@@ -379,17 +385,10 @@ static uint64_t wait_for_effect(struct st_wd_incident *i, struct st_wd_act_env *
     report(i, env, j, did > 0 ? ST_WD_OUTCOME_DONE : ST_WD_OUTCOME_FAILED, true);
     drop_pidfd(i);
     i->effect_ms = 0;
-    i->freed = j->verdict->n.pinned + i->before.limit / 10 <= i->before.pinned;
     i->phase = ST_WD_SETTLING;
     // Nothing came back: the next one at once.
-    i->next_ms = now_ms + (did < 0 || i->rung == ST_WD_RUNG_RELIEVE ? 0 : i->freed ? SETTLE_MS : PAUSE_MS);
+    i->next_ms = now_ms + (did < 0 || i->rung == ST_WD_RUNG_RELIEVE ? 0 : freed(i, j) ? SETTLE_MS : PAUSE_MS);
     return ST_MAX(i->next_ms, now_ms + STEP_MS);
-}
-
-// What was freed is still free: whatever the judge says of the seconds before, there is nobody to blame.
-static bool still_freed(const struct st_wd_incident *i, const struct st_wd_judged *j)
-{
-    return i->phase == ST_WD_SETTLING && i->freed && j->verdict->n.pinned + i->before.limit / 20 <= i->before.pinned;
 }
 
 uint64_t st_wd_incident_step(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j,
@@ -417,11 +416,11 @@ uint64_t st_wd_incident_step(struct st_wd_incident *i, struct st_wd_act_env *env
     }
     if (now_ms < i->next_ms)
         return i->next_ms;
-    if (still_freed(i, j) && over) {
+    if (freed(i, j) && over) {
         finish(i);
         return 0;
     }
-    if ((!j->verdict->act && !proven) || still_freed(i, j))
+    if ((!j->verdict->act && !proven) || freed(i, j))
         return now_ms + 4 * STEP_MS; // something forbids it just now
     return climb(i, env, j, now_ms);
 }

@@ -60,7 +60,6 @@ struct st_wd_incident {
     char id[ST_WD_ID];
     uint64_t began_ms, next_ms, rung_ms;
     uint64_t effect_ms;   // when the last rung had its effect; 0: not yet. The next sample tells what it brought
-    bool freed;           // it gave memory back
     enum st_wd_rung rung; // the last one tried
     unsigned tries;       // of the culprit rung
     bool strong, certain;

@@ -18,7 +18,7 @@ on_page() {
     return $missing
 }
 ok "every option of scan image is on its page" on_page
-for program in stella stella-act; do
+for program in stella stella-act stella-watchdog; do
     ok "bash completion of $program parses" bash -n "$docs/$program.bash"
     if command -v zsh >/dev/null; then ok "zsh completion of $program parses" zsh -n "$docs/_$program"; else skip "zsh completion of $program" "no zsh"; fi
     if command -v fish >/dev/null; then ok "fish completion of $program parses" fish -n "$docs/$program.fish"; else skip "fish completion of $program" "no fish"; fi
@@ -47,3 +47,7 @@ completes "" stella scan image app
 completes "kubernetes" stella-act k
 completes "asked always never" stella-act kubernetes --end ""
 completes "--find-zombies" stella-act kubernetes --fi
+# shellcheck source=/dev/null
+. "$docs/stella-watchdog.bash"
+completes "run" stella-watchdog ru
+completes "raise freeze" stella-watchdog run --relief ""
