@@ -53,7 +53,7 @@ const struct st_wd_policy st_wd_policy_default = {
 
 // What a judge remembers. Times are those of samples.
 struct memory {
-    uint64_t last_us, state_us, grace_us, quiet_us, healthy_us;
+    uint64_t state_us, grace_us, quiet_us, healthy_us;
     uint64_t limit, limit_ours;
     uint64_t before_us, before_user_us; // cpu.stat at the last sample
     uint64_t mapped_peak;               // bytes of mapped files, highest seen
@@ -381,7 +381,6 @@ void st_wd_judge_step(struct st_wd_judge *j, const struct st_wd_policy *p, const
     see_limit(m, &f, p, now);
     see_cpu(m, &f, sample);
     m->started = true;
-    m->last_us = now;
     f.n.cpu_user_before = m->cpu_seen ? m->cpu_before : -1;
     f.collapsed = collapsed(&f.n, p);
     if (f.mapped > 0 && !m->open)
