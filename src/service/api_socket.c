@@ -202,6 +202,7 @@ static void *listen_loop(void *ctx)
 {
     struct st_api_socket *s = ctx;
     for (;;) {
+        // cppcheck-suppress nullPointer
         int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0)
             admit(s, fd);

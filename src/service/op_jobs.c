@@ -160,7 +160,7 @@ int st_op_claim(const struct st_op_call *c, struct st_err *err)
 int st_op_renew(const struct st_op_call *c, struct st_err *err)
 {
     const struct st_req_lease *q = c->request;
-    struct st_lease_answer a;
+    struct st_lease_answer a = {ST_LEASE_LOST};
     if (q->lease_ms < 1000)
         return st_err_set(err, ST_E_INPUT, "field 'leaseMs': at least 1000 is accepted");
     return st_store_renew(c->store, q->id, q->fence, q->lease_ms, &a.lease, err) ? -1 : c->emit(c->ctx, &a, err);

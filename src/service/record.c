@@ -119,7 +119,7 @@ static void write_time(struct st_json_out *w, int64_t ms)
 static void write_word(struct st_json_out *w, const struct st_field *f, unsigned v)
 {
     unsigned n = 0;
-    while (f->words[n] && n < v)
+    while (n < v && f->words[n])
         n++;
     write_text(w, st_sv_of(f->words[n])); // NULL: null
 }

@@ -52,11 +52,16 @@ struct st_store {
 // ops->run with texts cut to ST_JOB_TEXT_MAX and repaired to UTF-8 without NUL.
 int64_t st_db_run(struct st_store *s, const char *sql, bool once, const struct st_db_value *params, size_t n,
                   st_db_row_fn *row, void *ctx, struct st_err *err);
-// A literal with its parameters: ST_DB_RUN(s, row, ctx, err, "SQL", ST_DB_N(1), ST_DB_T(sv)).
-#define ST_DB_RUN(s, row, ctx, err, sql, ...)                                                                          \
-    st_db_run((s), (sql), false, (const struct st_db_value[]){ST_DB_NIL, ##__VA_ARGS__} + 1,                           \
-              sizeof((struct st_db_value[]){ST_DB_NIL, ##__VA_ARGS__}) / sizeof(struct st_db_value) - 1, (row), (ctx), \
-              (err))
+// A literal with its parameters: ST_DB_RUN(s, row, ctx, err, "SQL", ST_DB_N(1), ST_DB_T(sv)). The first of the array is
+// not a parameter: an array has at least one element.
+#define ST_DB_RUN(s, row, ctx, err, sql, ...)                                                                \
+    st_db_run_array((s), (sql), (row), (ctx), (err), (const struct st_db_value[]){ST_DB_NIL, ##__VA_ARGS__}, \
+                    sizeof((struct st_db_value[]){ST_DB_NIL, ##__VA_ARGS__}))
+static inline int64_t st_db_run_array(struct st_store *s, const char *sql, st_db_row_fn *row, void *ctx,
+                                      struct st_err *err, const struct st_db_value *array, size_t bytes)
+{
+    return st_db_run(s, sql, false, array + 1, bytes / sizeof *array - 1, row, ctx, err);
+}
 // A row function: the first column into an int64_t.
 int st_db_number(void *ctx, const struct st_db_value *col, struct st_err *err);
 

@@ -126,7 +126,8 @@ static int64_t op_run(struct st_store *base, const char *sql, bool once, const s
     sqlite3_stmt *q = NULL;
     if (prepare(s, sql, once, &q, err) < 0)
         return -1;
-    bind(q, params, n);
+    if (n)
+        bind(q, params, n);
     int64_t rc = rows(s, q, row, ctx, err);
     sqlite3_reset(q);
     sqlite3_clear_bindings(q);
