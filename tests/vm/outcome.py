@@ -9,7 +9,7 @@ import os
 import re
 
 COLUMNS = ["date", "cell", "case", "kind", "tool", "build", "verdict", "ended_by", "limit_s", "onset_s", "from_onset_s",
-           "from_limit_s", "kernel_s", "slowest", "died", "innocent", "finished", "state", "private_kib", "switches_per_s", "host_load", "run"]
+           "from_limit_s", "acted_s", "kernel_s", "slowest", "died", "innocent", "finished", "state", "private_kib", "switches_per_s", "host_load", "run"]
 INNOCENT = ("agent", "peer", "job")
 
 
@@ -183,7 +183,7 @@ def rows(directory, case, cell, build, host_load, date):
     common = {"date": date, "cell": cell, "case": case["name"], "kind": kind, "build": build, "host_load": host_load,
               "run": os.path.basename(directory.rstrip("/")), "limit_s": fmt(limit - start if limit else None),
               "onset_s": fmt(b["onset"] - limit if b["onset"] is not None and limit else None), "slowest": fmt(b["left"], 3),
-              "kernel_s": fmt(kernel - limit if kernel is not None and limit else None), "finished": b["finished"], "state": "-", "private_kib": "-", "switches_per_s": "-"}
+              "acted_s": fmt(acted[0] - limit if acted and limit else None), "kernel_s": fmt(kernel - limit if kernel is not None and limit else None), "finished": b["finished"], "state": "-", "private_kib": "-", "switches_per_s": "-"}
     ended_by = "nobody"
     if b["first_death"] is not None:
         ours = bool(acted) and (kernel is None or acted[0] <= kernel) if tool == "stella" else tool == "systemd-oomd" and run.oomd_killed()
