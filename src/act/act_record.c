@@ -51,11 +51,12 @@ int st_act_record_read(struct st_sv text, struct st_arena *a, struct st_act_reco
     return 0;
 }
 
-// culprit, tree: the runner lives, reports exit code 137 with the log, and its controller removes it. Deleting it
-// then would lose the log. kernel, cgroup: the runner died too. hook: the watchdog has nothing left to try.
+// culprit, tree, kernel: the runner lives, reports exit code 137 with the log, and its controller removes it. Deleting
+// it then would lose the log. (The kernel takes the runner along where memory.oom.group is 1, which a record does not
+// say: then its controller sees it end.) cgroup: the runner died too. hook: the watchdog has nothing left to try.
 static const struct {
     const char *rung, *outcome; // outcome NULL: any
-} ends[] = {{"kernel", "done"}, {"cgroup", "done"}, {"hook", NULL}};
+} ends[] = {{"cgroup", "done"}, {"hook", NULL}};
 
 enum st_act_wish st_act_record_wish(const struct st_act_record *r)
 {

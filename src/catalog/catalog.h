@@ -56,8 +56,8 @@ enum st_need {
     ST_NEED_SPARSE,  // the ranges that plan() names
 };
 
-#define ST_PLAN_MAX 8            // ranges a plan may name
-#define ST_PLAN_HEAD 4096        // bytes of the file that plan() sees (fewer when the file is shorter)
+#define ST_PLAN_MAX 8             // ranges a plan may name
+#define ST_PLAN_HEAD 4096         // bytes of the file that plan() sees (fewer when the file is shorter)
 #define ST_PLAN_BYTES (64u << 20) // sum of a plan's ranges is capped here; much of them lies in the spill file
 
 struct st_plan {

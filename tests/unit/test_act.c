@@ -163,7 +163,7 @@ static void test_wish(void)
     } cases[] = {
         {"action", "culprit", "done", true, false, ST_ACT_TELL},
         {"action", "tree", "done", true, false, ST_ACT_TELL},
-        {"action", "kernel", "done", true, false, ST_ACT_END},
+        {"action", "kernel", "done", true, false, ST_ACT_TELL},
         {"action", "cgroup", "done", true, false, ST_ACT_END},
         {"action", "cgroup", "failed", true, false, ST_ACT_TELL},
         {"action", "hook", "done", true, false, ST_ACT_END},
