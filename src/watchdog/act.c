@@ -13,10 +13,9 @@
 #define SCAN_MS 400    // for the list of processes
 #define CI_MS 200      // for the CI step's environment and log line
 #define EFFECT_MS 2000 // after which a rung without effect has failed
-// After which a process that was sent SIGKILL counts as one that cannot die. In reclaim on a starved CPU it took up to
-// 7 s (6.1, emulated); going on to the next rung before that killed processes that were to live, and sooner helped
-// nobody.
-#define DYING_MS 7000
+// A process that was sent SIGKILL is waited for nearly to the deadline: in reclaim on a starved CPU it took 7 to 16 s
+// to die (6.1, emulated). The next rung would only kill those that were to live, and makes nobody die sooner.
+#define DYING_MS (ST_WD_DEADLINE_MS - 2 * EFFECT_MS)
 #define PAUSE_MS 1000  // before the next rung, when one has freed nothing
 #define SETTLE_MS 2500 // for the judge to see what a rung that freed memory has done
 #define STEP_MS 50
