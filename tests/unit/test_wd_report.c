@@ -6,6 +6,7 @@
 #include "watchdog/trace.h"
 #include "watchdog/wd_text.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -198,6 +199,23 @@ static void test_ladder(void)
     TAP_OK(st_wd_ladder_parse(&l, ST_SV("+"), &err) && err.code == ST_E_USAGE, "ladder: empty word");
 }
 
+// Until the process runs that program: it came there by exec. Ten seconds at most.
+static void wait_for_comm(pid_t pid, const char *comm)
+{
+    char path[64], got[64];
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    for (int i = 0; i < 1000; i++) {
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t n = fd >= 0 ? read(fd, got, sizeof got - 1) : -1;
+        if (fd >= 0)
+            close(fd);
+        got[n > 0 ? n : 0] = '\0';
+        if (!strcmp(got, comm))
+            return;
+        usleep(10000);
+    }
+}
+
 static void test_ci(void)
 {
     char line[256];
@@ -223,7 +241,7 @@ static void test_ci(void)
         _exit(1);
     }
     close(fds[1]);
-    usleep(100000);
+    wait_for_comm(pid, "sleep\n");
     enum st_wd_line did = st_wd_ci_step(&pid, 1, ST_SV("full"), 2000, &g);
     ssize_t r = did == ST_WD_LINE_WRITTEN ? read(fds[0], got, sizeof got) : 0;
     TAP_OK(!strcmp(g.run_id, "9") &&
@@ -235,13 +253,22 @@ static void test_ci(void)
 
 static pid_t with_stdout(int fd)
 {
+    int ready[2];
+    char c;
+    if (pipe(ready))
+        return -1;
     pid_t pid = fork();
     if (pid == 0) {
         dup2(fd, 1);
+        close(ready[0]);
+        close(ready[1]);
         for (;;)
             pause();
     }
-    usleep(50000);
+    close(ready[1]);
+    while (read(ready[0], &c, 1) < 0 && errno == EINTR) // ends when the child has closed its end
+        ;
+    close(ready[0]);
     return pid;
 }
 

@@ -1,6 +1,7 @@
 #include "tap.h"
 #include "watchdog/victim.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -124,13 +125,22 @@ static void test_protect(void)
 
 static pid_t child(const char *name)
 {
+    int ready[2];
+    char c;
+    if (pipe(ready))
+        return -1;
     pid_t pid = fork();
     if (pid == 0) {
         prctl(PR_SET_NAME, name);
+        close(ready[0]);
+        close(ready[1]);
         for (;;)
             pause();
     }
-    usleep(20000);
+    close(ready[1]);
+    while (read(ready[0], &c, 1) < 0 && errno == EINTR) // ends when the child has its name
+        ;
+    close(ready[0]);
     return pid;
 }
 
