@@ -23,14 +23,10 @@ static const struct st_verb verb_version = {
 };
 
 static const struct st_verb verb_help = {
-    .words = "help",
-    .summary = "explain a command",
-    .args = "[COMMAND]",
-    .about = "Shows what a command does, with examples and all its options. Without COMMAND: all commands.",
+    ST_VERB_HELP,
     .max_args = 1,
     .examples = {{"See what is done in a cluster", "stella-act help kubernetes"},
                  {"See how a workflow run is ended", "stella-act help github"}},
-    .run = st_help_run,
 };
 
 static const struct st_verb *const verbs[] = {&st_verb_kubernetes, &st_verb_github, &verb_version, &verb_help, NULL};

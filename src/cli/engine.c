@@ -315,7 +315,6 @@ static int write_outputs(const struct st_scan_options *o, struct output *files, 
 }
 
 // ---- what is said at the end
-// ------------------------------------------------------------------------------------------
 
 #define UNKNOWNS_SHOWN 20
 
@@ -376,7 +375,6 @@ static int sandbox_report(struct st_out *out, struct st_err *err)
 }
 
 // ---- scan image
-// -------------------------------------------------------------------------------------------------------
 
 static void request_of(struct source *s, const struct st_scan_options *o)
 {
@@ -459,7 +457,6 @@ int st_scan_image(const struct st_scan_options *o, struct st_err *err)
 }
 
 // ---- image inspect, image layers
-// ----------------------------------------------------------------------------------------
 
 typedef int inspect_fn(const struct st_inspect *in, struct st_arena *a, struct st_out *out, struct st_err *err);
 

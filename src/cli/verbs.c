@@ -26,14 +26,10 @@ static const struct st_term environment[] = {
 };
 
 static const struct st_verb verb_help = {
-    .words = "help",
-    .summary = "explain a command",
-    .args = "[COMMAND]",
-    .about = "Shows what a command does, with examples and all its options. Without COMMAND: all commands.",
+    ST_VERB_HELP,
     .max_args = 3,
     .examples = {{"See the options of a scan", "stella help scan image"},
                  {"See what can be asked about past scans", "stella help scanner jobs"}},
-    .run = st_help_run,
 };
 
 static const struct st_verb *const verbs[] = {

@@ -95,7 +95,11 @@ void st_program_say(const char *name, const char *fmt, ...) __attribute__((forma
 void st_program_vsay(const char *name, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 void st_program_print_error(const char *name, const struct st_err *err);
 
-// `run` of the verb "help" that every program has.
+// The verb "help" that every program has, but for max_args (words of its longest command) and examples.
 int st_help_run(const struct st_call *call, struct st_err *err);
+#define ST_VERB_HELP                                                                                         \
+    .words = "help", .summary = "explain a command", .args = "[COMMAND]",                                    \
+    .about = "Shows what a command does, with examples and all its options. Without COMMAND: all commands.", \
+    .run = st_help_run
 
 #endif

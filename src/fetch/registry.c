@@ -620,7 +620,6 @@ static int take_export(struct st_registry *r, uint64_t ticket, struct st_sv path
 }
 
 // ---- the parent's messages
-// -------------------------------------------------------------------------------------------
 
 int st_registry_take(struct st_registry *r, struct st_proto_msg *m, struct st_err *err)
 {

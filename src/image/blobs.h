@@ -6,7 +6,6 @@
 #include "image/image.h"
 
 // ---- OCI layout directory (opens files: for the process that may)
-// -----------------------------------------------------
 
 // A regular file of the layout, opened beneath dirfd without leaving it. Only "oci-layout", "index.json" and
 // "blobs/sha256/<hex>" are names: anything else is ST_E_CORRUPT, so a name may come from the sandbox ("manifest.json",
@@ -16,7 +15,6 @@ int st_blobs_dir_open(int dirfd, struct st_sv name, int *ret_fd, uint64_t *ret_s
 struct st_blobs st_blobs_dir(const int *dirfd); // borrowed; blobs are ST_BLOB_FILE
 
 // ---- archive members
-// --------------------------------------------------------------------------------------------------
 
 #define ST_MEMBERS_MAX 65536              // members of one archive
 #define ST_MEMBER_NAME_MAX 1024           // longer names are not remembered (no manifest can mean them)

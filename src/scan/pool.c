@@ -74,7 +74,6 @@ static int by_size(const void *a, const void *b)
 }
 
 // ---- the directory as a pipe
-// ------------------------------------------------------------------------------------------
 
 struct wants {
     struct st_classifier *c;
@@ -134,7 +133,6 @@ int st_pool_rootfs(struct st_scan *s, int *ret_fd, pid_t *ret_pid, struct st_err
 }
 
 // ---- one job
-// ------------------------------------------------------------------------------------------------------------
 
 static int open_blob(struct pool *p, struct worker *w, size_t i, uint64_t *ret_off, uint64_t *ret_len,
                      struct st_err *err)
@@ -285,7 +283,6 @@ static void stop_worker(struct pool *p, struct worker *w, int *ret_status)
 }
 
 // ---- what comes back
-// ----------------------------------------------------------------------------------------------------
 
 static int fail_layer(struct pool *p, size_t i, struct st_err *why, struct st_err *err)
 {
@@ -446,7 +443,6 @@ static int answer(struct pool *p, struct worker *w, struct st_err *err)
 }
 
 // ---- the loop
-// -----------------------------------------------------------------------------------------------------------
 
 static struct task *next_task(struct pool *p)
 {

@@ -33,7 +33,6 @@ int st_scan_check_time(const struct st_scan *s, struct st_err *err)
 }
 
 // ---- memory of the tree, as seen from outside
-// -------------------------------------------------------------------------
 
 static uint64_t pss_of(pid_t pid)
 {
@@ -78,7 +77,6 @@ void st_scan_sample(struct st_scan *s, const char *phase, size_t layer, const pi
 }
 
 // ---- fragments and where they are kept
-// ----------------------------------------------------------------------------------
 
 int st_scan_out(struct st_scan *s, struct st_err *err)
 {
@@ -394,7 +392,6 @@ static int index_image(struct st_scan *s, struct st_err *err)
 }
 
 // ---- layers
-// -----------------------------------------------------------------------------------------------------------
 
 static int add_unknown(struct st_scan *s, const struct st_unknown *u, struct st_err *err)
 {
@@ -528,7 +525,6 @@ static int merge(struct st_scan *s, struct st_err *err)
 }
 
 // ---- the whole
-// ----------------------------------------------------------------------------------------------------------
 
 static int begin(const struct st_scan_request *opt, struct st_scan **ret, struct st_err *err)
 {

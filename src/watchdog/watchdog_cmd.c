@@ -88,13 +88,9 @@ const struct st_verb st_verb_wd_version = {
 };
 
 static const struct st_verb verb_help = {
-    .words = "help",
-    .summary = "explain a command",
-    .args = "[COMMAND]",
-    .about = "Shows what a command does, with examples and all its options. Without COMMAND: all commands.",
+    ST_VERB_HELP,
     .max_args = 3,
     .examples = {{"See the options of run", "stella-watchdog help run"}, {"See all commands", "stella-watchdog help"}},
-    .run = st_help_run,
 };
 
 static const struct st_verb *const verbs[] = {

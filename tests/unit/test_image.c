@@ -394,7 +394,6 @@ static void test_sets(void)
 }
 
 // ---- the wire
-// ---------------------------------------------------------------------------------------------------------
 
 static struct st_subject_layer wire_subject[] = {
     {ST_SV_INIT("sha256:" HEX0), ST_SV_INIT("sha256:" HEX1), ST_SV_INIT(T_LAYER), ST_SV_INIT("RUN x"), 7},
@@ -491,7 +490,6 @@ static void test_wire(struct st_mem *mem, struct st_arena *a)
 }
 
 // ---- output
-// -------------------------------------------------------------------------------------------------------------
 
 static bool prints(struct st_mem *mem, struct st_arena *a, const struct st_inspect *in, bool table, const char *part)
 {
