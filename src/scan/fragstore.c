@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#define SPAN_S 600 // seconds between which eviction makes no difference
+
 static int make_dirs(char *path)
 {
     for (char *p = path + 1; *p; p++)
@@ -67,7 +69,9 @@ int st_fragstore_get(struct st_fragstore *s, struct st_mem *mem, const char *nam
         unlinkat(s->dirfd, name, 0);
         return -1;
     }
-    futimens(fd, NULL); // the time of the last use, for eviction; may fail on a read-only file system
+    // The time of the last use, for eviction, to the span that it reckons in; may fail on a read-only file system.
+    if (st.st_mtime + SPAN_S <= time(NULL))
+        futimens(fd, NULL);
     return st_take_fd(&fd);
 }
 
@@ -150,7 +154,6 @@ int st_fragstore_usage(struct st_fragstore *s, struct st_fragstore_usage *ret, s
 
 // Two walks: how many bytes were last used in which span of time, then the removal of all before the span that brings
 // the rest down to the goal, and of as much of that span as is needed.
-#define SPAN_S 600
 #define SPANS (ST_CACHE_AGE_MAX / SPAN_S + 2) // the last: what other versions filed, and all that is older
 
 struct pruning {
