@@ -30,6 +30,7 @@ check: ## install what the tests need, run them: with sanitizers, then the relea
 	tools/test-venv
 	$(MAKE) test-asan
 	$(MAKE) test-release
+	@tools/test-summary build-asan build
 
 test-asan: build-asan/build.ninja
 	$(NINJA) -C build-asan
