@@ -5,7 +5,7 @@ SECS ?= 60
 JOBS ?=
 NINJA = ninja $(if $(JOBS),-j$(JOBS))
 # Loaded machines are slow; a test that hangs still ends. The validators are where tools/test-venv puts them, if it could.
-MESON_TEST = $(if $(wildcard build-venv/bin/python),ST_PYTHON=$(CURDIR)/build-venv/bin/python SYFT=$(CURDIR)/build-venv/bin/syft) \
+MESON_TEST = $(if $(wildcard build-venv/bin/python),ST_PYTHON=$(CURDIR)/build-venv/bin/python SYFT=$(CURDIR)/build-venv/bin/syft PYTHONPATH=$(wildcard $(CURDIR)/build-venv/lib/python3*/site-packages)) \
 	meson test --no-rebuild --print-errorlogs --timeout-multiplier 5
 SANITIZE = -Db_sanitize=address,undefined -Db_lundef=false
 
@@ -30,6 +30,7 @@ check: ## install what the tests need, run them: with sanitizers, then the relea
 	tools/test-venv
 	$(MAKE) test-asan
 	$(MAKE) test-release
+	@tools/test-summary build-asan build
 
 test-asan: build-asan/build.ninja
 	$(NINJA) -C build-asan

@@ -5,6 +5,7 @@
 #include "base/quantity.h"
 #include "cli/cli.h"
 #include "scan/fragstore.h"
+#include "service/client.h"
 #include "store/home.h"
 
 #include <stdio.h>
@@ -27,10 +28,10 @@ static const struct st_opt options[] = {
      .choices = formats},
     {"stale", 0, ST_OPT_FLAG_AT(struct raw, stale), .help = "also what another version of stella left"},
     {"max-age", 0, ST_OPT_DURATION_AT(struct raw, max_age), .arg = "TIME",
-     .help = "what was not used for TIME, as 12h or 7d", .def = "45d"},
+     .help = "what was not used for TIME, as 12h or 7d", .def_text = "cache.ttl of the configuration"},
     {"max-bytes", 0, ST_OPT_BYTES_AT(struct raw, max_bytes), .arg = "BYTES",
      .help = "then the least recently used, until no more than BYTES are left",
-     .def_text = "down to 1Gi when over 4Gi, as scans do"},
+     .def_text = "as scans do: when over 4/5 of cache.max_bytes, down to 1/5"},
     {"all", 0, ST_OPT_FLAG_AT(struct raw, all), .help = "everything"},
 };
 #define STATS_OPTIONS 2
@@ -54,10 +55,35 @@ static int open_cache(const struct raw *r, char dir[static PATH_MAX], struct st_
     return -1;
 }
 
+// The limits that scans keep, from the configuration.
+struct limits {
+    uint64_t bytes, age_s; // UINT64_MAX: no end
+};
+
+static int take_limit(void *ctx, const void *row, struct st_err *err)
+{
+    struct limits *l = ctx;
+    const struct st_config_row *r = row;
+    if (st_sv_eq(r->key, ST_SV("cache.max_bytes")))
+        st_quantity_read(r->value, &l->bytes);
+    else if (st_sv_eq(r->key, ST_SV("cache.ttl")) && !st_duration_read(r->value, &l->age_s))
+        l->age_s = UINT64_MAX; // off
+    return 0;
+}
+
+static int read_limits(struct limits *ret, struct st_err *err)
+{
+    struct st_req_key q = {.key = ST_SV("cache")};
+    ST_AUTO_CLIENT struct st_client *c = NULL;
+    *ret = (struct limits){ST_CACHE_BYTES_MAX, ST_CACHE_AGE_MAX};
+    return st_client_open(false, &c, err) ? -1 : st_client_call(c, "config.list", &q, take_limit, ret, err);
+}
+
 // ---- stats
 
 struct stats {
     char dir[PATH_MAX];
+    struct limits limits;
     struct st_fragstore_usage use;
     struct st_fragstore_counts counts;
 };
@@ -69,11 +95,9 @@ static void stats_json(struct st_out *out, const struct stats *s)
     const struct {
         const char *key;
         uint64_t value;
-    } rows[] = {{"entryCount", s->use.entries},   {"usedBytes", s->use.bytes},
-                {"maxBytes", ST_CACHE_BYTES_MAX}, {"maxAgeSeconds", ST_CACHE_AGE_MAX},
-                {"staleCount", s->use.stale},     {"staleBytes", s->use.stale_bytes},
-                {"hits", s->counts.hits},         {"misses", s->counts.misses},
-                {"evictions", s->counts.evicted}};
+    } rows[] = {{"entryCount", s->use.entries}, {"usedBytes", s->use.bytes},        {"maxBytes", s->limits.bytes},
+                {"staleCount", s->use.stale},   {"staleBytes", s->use.stale_bytes}, {"hits", s->counts.hits},
+                {"misses", s->counts.misses},   {"evictions", s->counts.evicted}};
     st_json_out_init(&w, out, 2);
     st_json_open(&w, '{');
     st_json_kv(&w, "directory", st_sv_of(s->dir));
@@ -81,6 +105,11 @@ static void stats_json(struct st_out *out, const struct stats *s)
         st_json_key(&w, rows[i].key);
         st_json_u64(&w, rows[i].value);
     }
+    st_json_key(&w, "maxAgeSeconds");
+    if (s->limits.age_s == UINT64_MAX)
+        st_json_null(&w);
+    else
+        st_json_u64(&w, s->limits.age_s);
     st_json_key(&w, "oldestUse");
     if (s->use.oldest_s) {
         st_clock_text(s->use.oldest_s * 1000, text);
@@ -97,7 +126,7 @@ static void stats_table(struct st_out *out, const struct stats *s)
     char used[ST_QUANTITY_TEXT], max[ST_QUANTITY_TEXT], stale[ST_QUANTITY_TEXT], text[ST_CLOCK_TEXT] = "-";
     uint64_t asked = s->counts.hits + s->counts.misses;
     st_quantity_human(s->use.bytes, used);
-    st_quantity_human(ST_CACHE_BYTES_MAX, max);
+    st_quantity_human(s->limits.bytes, max);
     st_quantity_human(s->use.stale_bytes, stale);
     if (s->use.oldest_s)
         st_clock_text(s->use.oldest_s * 1000, text);
@@ -105,7 +134,7 @@ static void stats_table(struct st_out *out, const struct stats *s)
     st_out_safe(out, st_sv_of(s->dir));
     st_out_fmt(out, "\nlayers:       %llu\n", (unsigned long long)s->use.entries);
     st_out_fmt(out, "on disk:      %s of %s (%llu %%)\n", used, max,
-               (unsigned long long)(s->use.bytes * 100 / ST_CACHE_BYTES_MAX));
+               (unsigned long long)(s->use.bytes * 100 / s->limits.bytes));
     st_out_fmt(out, "stale:        %llu, %s (of another version; prune --stale removes them)\n",
                (unsigned long long)s->use.stale, stale);
     st_out_fmt(out, "oldest use:   %s\n", text);
@@ -120,6 +149,8 @@ static int run_stats(const struct st_call *call, struct st_err *err)
     const struct raw *r = call->options;
     struct stats s = {0};
     struct st_fragstore store = {-1};
+    if (read_limits(&s.limits, err))
+        return -1;
     int there = open_cache(r, s.dir, &store, err);
     if (there < 0)
         return -1;
@@ -152,11 +183,14 @@ static void say_pruned(struct st_out *out, const struct st_fragstore_pruned *p, 
 static int run_prune(const struct st_call *call, struct st_err *err)
 {
     const struct raw *r = call->options;
-    struct st_fragstore_limits limits = st_fragstore_limits;
+    struct limits kept;
     struct st_fragstore_pruned pruned = {0};
     struct st_fragstore store = {-1};
     char dir[PATH_MAX];
-    limits.max_age = r->max_age;
+    if (read_limits(&kept, err))
+        return -1;
+    bool age = st_opt_source(call->parsed, "max-age") != ST_FROM_DEFAULT;
+    struct st_fragstore_limits limits = st_fragstore_limits_of(kept.bytes, age ? r->max_age : kept.age_s);
     limits.stale = r->stale;
     limits.all = r->all;
     if (st_opt_source(call->parsed, "max-bytes") != ST_FROM_DEFAULT)
@@ -191,9 +225,11 @@ const struct st_verb st_verb_cache_prune = {
     .summary = "remove layers from the layer cache",
     .args = "",
     .about =
-        "Removes from the layer cache what was not used for 45 days and, when it takes more than 4 of its 5 GiB, the "
-        "least recently used layers until 1 GiB is left; every scan that adds to the cache does the same. The options "
-        "ask for more. Scans that run meanwhile are not disturbed: a layer that is gone is read again.",
+        "Removes from the layer cache what was not used for the time cache.ttl (45 days) and, when it takes more than "
+        "four fifths of cache.max_bytes (5 GiB), the least recently used layers until one fifth is left; every scan "
+        "that "
+        "adds to the cache does the same. The options ask for more. Scans that run meanwhile are not disturbed: a "
+        "layer that is gone is read again.",
     .opts = options,
     .n_opts = ST_LEN(options),
     .options_size = sizeof(struct raw),

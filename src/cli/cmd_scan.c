@@ -425,6 +425,10 @@ static int run_scan(const struct st_call *call, struct st_err *err)
     if (r.store && st_opt_source(call->parsed, "cache") == ST_FROM_DEFAULT &&
         st_key_bool(r.store, "cache.layer_dedup", &dedup, NULL) == 0)
         o.cache = dedup;
+    if (r.store && o.cache &&
+        (st_key_bytes(r.store, "cache.max_bytes", &o.cache_bytes, NULL) ||
+         st_key_count(r.store, "cache.ttl", &o.cache_age_s, NULL)))
+        st_cli_warn("cache.max_bytes or cache.ttl cannot be read; the standard limits are kept");
     begin_record(&r, &o);
     int rc = st_scan_image(&o, &local);
     end_record(&r, rc, &local);

@@ -386,6 +386,8 @@ static void request_of(struct source *s, const struct st_scan_options *o)
     q->deadline_ms = o->timeout_s ? (uint64_t)st_clock_mono_ms() + o->timeout_s * 1000 : 0;
     q->state_dir = o->home;
     q->resume = o->resume_from != NULL;
+    q->cache_bytes = o->cache_bytes;
+    q->cache_age_s = o->cache_age_s;
     if (o->cache && o->cache_dir) {
         q->cache_dir = o->cache_dir;
     } else if (o->cache && o->home) {

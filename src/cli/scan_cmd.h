@@ -35,10 +35,11 @@ struct st_scan_options {
     struct st_remote_options remote;
     struct st_scan_output outputs[ST_SCAN_OUTPUTS_MAX]; // at least one; no path twice
     size_t n_outputs;
-    uint64_t memory;       // bytes, of the whole process tree
-    unsigned threads;      // analyzers at once, at least 1
-    bool cache;            // use the layer cache
-    const char *cache_dir; // NULL: cache/ in the state directory
+    uint64_t memory;                   // bytes, of the whole process tree
+    unsigned threads;                  // analyzers at once, at least 1
+    bool cache;                        // use the layer cache
+    const char *cache_dir;             // NULL: cache/ in the state directory
+    uint64_t cache_bytes, cache_age_s; // its limits (keys cache.max_bytes, cache.ttl); 0: the standard ones
     enum st_verify verify;
     bool strict, keep_going, offline, local, quiet;
     bool profile;               // report on standard error, or as JSON in profile_output

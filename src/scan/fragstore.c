@@ -96,11 +96,10 @@ int st_fragstore_put(struct st_fragstore *s, int fd, const char *name)
 
 // ---- what is there, and eviction ---------------------------------------------------------------------------------
 
-const struct st_fragstore_limits st_fragstore_limits = {
-    .max_age = ST_CACHE_AGE_MAX,
-    .full = ST_CACHE_FULL(ST_CACHE_BYTES_MAX),
-    .roomy = ST_CACHE_ROOMY(ST_CACHE_BYTES_MAX),
-};
+struct st_fragstore_limits st_fragstore_limits_of(uint64_t max_bytes, uint64_t max_age)
+{
+    return (struct st_fragstore_limits){.max_age = max_age, .full = max_bytes / 5 * 4, .roomy = max_bytes / 5};
+}
 
 struct entry {
     const char *name;

@@ -12,13 +12,10 @@
 
 #include "scan/fragment.h"
 
-// Limits of the cache (operator-surface 6.3, cache.layer_dedup). The room between where eviction begins and the limit
-// is what one scan may add before it looks.
+// Limits of the cache where the configuration (cache.max_bytes, cache.ttl) says nothing else.
 #define ST_CACHE_BYTES_MAX (5ull << 30)
 #define ST_CACHE_AGE_MAX (45ull * 24 * 3600)      // seconds since the last use
 #define ST_CHECKPOINT_AGE_MAX (30ull * 24 * 3600) // --retry looks no further back
-#define ST_CACHE_FULL(max) ((max) / 5 * 4)        // eviction begins above this ...
-#define ST_CACHE_ROOMY(max) ((max) / 5)           // ... and ends here
 
 struct st_fragstore {
     int dirfd; // owned; -1: not open
@@ -54,7 +51,9 @@ struct st_fragstore_limits {
     bool stale; // what other versions filed goes in any case
     bool all;   // everything goes
 };
-extern const struct st_fragstore_limits st_fragstore_limits; // those that every scan keeps
+// Those that a scan keeps: eviction begins above four fifths of max_bytes and ends at one fifth. The room between where
+// it begins and max_bytes is what one scan may add before it looks. max_age: UINT64_MAX for no end.
+struct st_fragstore_limits st_fragstore_limits_of(uint64_t max_bytes, uint64_t max_age);
 
 struct st_fragstore_pruned {
     uint64_t entries, bytes, removed, removed_bytes;

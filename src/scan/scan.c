@@ -465,6 +465,9 @@ static void keep_limits(struct st_scan *s)
 {
     struct st_fragstore_counts count = {0};
     struct st_fragstore_pruned pruned;
+    const struct st_scan_request *q = s->opt;
+    struct st_fragstore_limits limits = st_fragstore_limits_of(q->cache_bytes ? q->cache_bytes : ST_CACHE_BYTES_MAX,
+                                                               q->cache_age_s ? q->cache_age_s : ST_CACHE_AGE_MAX);
     if (s->cache.dirfd < 0)
         return;
     for (size_t i = 0; i < s->n_layers; i++) {
@@ -473,7 +476,7 @@ static void keep_limits(struct st_scan *s)
     }
     st_fragstore_count(&s->cache, &count);
     if (count.misses)
-        st_fragstore_prune(&s->cache, &st_fragstore_limits, &pruned, NULL);
+        st_fragstore_prune(&s->cache, &limits, &pruned, NULL);
 }
 
 static int read_layers(struct st_scan *s, struct st_err *err)

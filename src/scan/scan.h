@@ -32,9 +32,10 @@ struct st_scan_request {
     unsigned threads;            // analyzers at once; 0: as many as there are processors
     enum st_verify verify;
     bool keep_going;
-    uint64_t deadline_ms;  // CLOCK_MONOTONIC; 0: none
-    const char *cache_dir; // NULL: no cache
-    const char *state_dir; // for checkpoints; NULL: none
+    uint64_t deadline_ms;              // CLOCK_MONOTONIC; 0: none
+    const char *cache_dir;             // NULL: no cache
+    uint64_t cache_bytes, cache_age_s; // its limits (fragstore.h); 0: the standard ones
+    const char *state_dir;             // for checkpoints; NULL: none
     const char *spill_dir;
     bool resume;                             // use checkpoints of an earlier try
     const struct st_scan_observer *observer; // NULL allowed

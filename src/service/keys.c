@@ -13,6 +13,10 @@
 const struct st_key st_keys[] = {
     {"cache.layer_dedup", ST_KEY_BOOL, "false", 0, 0, false,
      "keep what was found in a layer and use it again for other images"},
+    {"cache.max_bytes", ST_KEY_BYTES, "5Gi", 16 * ST_MIB, BYTES_MAX, false,
+     "disk that the layer cache may take; a scan makes room from four fifths of it on, down to one"},
+    {"cache.ttl", ST_KEY_DURATION_OFF, "45d", 1, ST_DURATION_MAX, false,
+     "layers that were not used for so long leave the cache; off: none do"},
     {"queue.max_pending", ST_KEY_COUNT, "100000", 1, 10000000, false,
      "pending jobs from which on submissions are refused for now"},
     {"retry.max_attempts", ST_KEY_COUNT, "5", 1, 100, false, "attempts of a job before it becomes a dead letter"},
@@ -121,6 +125,12 @@ int st_key_canonical(const struct st_key *k, struct st_sv v, char ret[static ST_
     case ST_KEY_BYTES:
     case ST_KEY_BYTES_OFF:
         return canonical_bytes(k, v, ret, err);
+    case ST_KEY_DURATION_OFF:
+        if (st_sv_eq(v, ST_SV("off")) || st_sv_eq(v, ST_SV("0"))) {
+            snprintf(ret, ST_KEY_TEXT, "off");
+            return 0;
+        }
+        __attribute__((fallthrough));
     case ST_KEY_DURATION:
         if (st_duration_for(k->name, v, &n, err))
             return -1;
@@ -192,7 +202,9 @@ int st_key_count(struct st_store *s, const char *key, uint64_t *ret, struct st_e
     char text[ST_KEY_TEXT];
     if (value_of(s, key, text, err))
         return -1;
-    if (!st_sv_u64(st_sv_of(text), 10, ret) && !st_duration_read(st_sv_of(text), ret))
+    if (!strcmp(text, "off"))
+        *ret = UINT64_MAX;
+    else if (!st_sv_u64(st_sv_of(text), 10, ret) && !st_duration_read(st_sv_of(text), ret))
         return st_err_set(err, ST_E_INTERNAL, "%s is no number", key);
     return 0;
 }

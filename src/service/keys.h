@@ -6,9 +6,10 @@
 #include "store/store.h"
 
 enum st_key_kind {
-    ST_KEY_BYTES,     // quantity; canonical "4Gi"
-    ST_KEY_BYTES_OFF, // quantity, 0 (always) or "off" (never)
-    ST_KEY_DURATION,  // seconds, canonical "20m"
+    ST_KEY_BYTES,        // quantity; canonical "4Gi"
+    ST_KEY_BYTES_OFF,    // quantity, 0 (always) or "off" (never)
+    ST_KEY_DURATION,     // seconds, canonical "20m"
+    ST_KEY_DURATION_OFF, // or "off" (never; also 0)
     ST_KEY_COUNT,
     ST_KEY_BOOL, // true, false
     ST_KEY_POOL, // name of a pool that exists; may be unset
@@ -35,7 +36,8 @@ bool st_pool_name(struct st_sv name); // [a-z0-9][a-z0-9-]{0,62}
 // Effective value, canonical; and typed.
 int st_key_value(struct st_store *s, const struct st_key *k, char ret[static ST_KEY_TEXT], struct st_err *err);
 int st_key_bytes(struct st_store *s, const char *key, uint64_t *ret, struct st_err *err); // off, none: UINT64_MAX
-int st_key_count(struct st_store *s, const char *key, uint64_t *ret, struct st_err *err); // also durations, in seconds
+int st_key_count(struct st_store *s, const char *key, uint64_t *ret,
+                 struct st_err *err); // also durations, in seconds; off: UINT64_MAX
 int st_key_bool(struct st_store *s, const char *key, bool *ret, struct st_err *err);
 // All of them as one JSON object {"key": "value"}: the snapshot that a job starts with.
 int st_keys_snapshot(struct st_store *s, struct st_buf *to, struct st_err *err);

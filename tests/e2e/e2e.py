@@ -166,6 +166,22 @@ def part_cache(t):
     code, out, err = verb(t, "scanner", "cache", "prune", "--all", "--cache", cache)
     t.ok(code == 0 and not frags() and stats()["entryCount"] == 0, "prune --all", out, err)
     t.same(want, "and it fills again", first, "--format", "json", "--cache", cache)
+    # What the configuration says, for the verbs and for scans.
+    for key, value in (("cache.max_bytes", "1Gi"), ("cache.ttl", "2h")):
+        code, out, err = verb(t, "scanner", "config", "set", key, value)
+        t.ok(code == 0, f"{key} is set", out, err)
+    t.ok((stats()["maxBytes"], stats()["maxAgeSeconds"]) == (1 << 30, 7200), "stats tell the limits that are set", stats())
+    os.utime(frags()[0], (now - 3 * 3600,) * 2)
+    code, out, err = verb(t, "scanner", "cache", "prune", "--max-age", "4h", "--format", "json", "--cache", cache)
+    t.ok(json.loads(out)["removed"] == 0, "an option is over cache.ttl", out, err)
+    old = frags()[0]
+    t.scan("oci:" + Image([tar([("y.egg-info", egg("y"))])]).oci_dir(t.path("y")), "--cache", cache)
+    t.ok(not os.path.exists(old), "a scan keeps cache.ttl", stats())
+    os.utime(frags()[0], (now - 4000 * 86400,) * 2)
+    verb(t, "scanner", "config", "set", "cache.ttl", "off")
+    t.scan("oci:" + Image([tar([("z.egg-info", egg("z"))])]).oci_dir(t.path("z")), "--cache", cache)
+    code, out, err = verb(t, "scanner", "cache", "prune", "--format", "json", "--cache", cache)
+    t.ok(json.loads(out)["removed"] == 0 and stats()["maxAgeSeconds"] is None, "cache.ttl off: nothing is too old", out, stats())
     t.env["STELLA_CACHE"] = "on"
     code, out, err = verb(t, "scanner", "cache", "stats", "--format", "json")
     t.ok(code == 0 and json.loads(out)["directory"] == t.home + "/cache", "the standing cache", out, err)

@@ -59,11 +59,18 @@ static void empty(void)
     prune((struct st_fragstore_limits){.all = true});
 }
 
+static struct st_fragstore_limits standard(void)
+{
+    return st_fragstore_limits_of(ST_CACHE_BYTES_MAX, ST_CACHE_AGE_MAX);
+}
+
 static void test_fragstore_limits(void)
 {
-    TAP_OK(st_fragstore_limits.max_age == 45 * DAY && st_fragstore_limits.full == (4ull << 30) &&
-               st_fragstore_limits.roomy == (1ull << 30) && !st_fragstore_limits.stale && !st_fragstore_limits.all,
+    struct st_fragstore_limits l = standard();
+    TAP_OK(l.max_age == 45 * DAY && l.full == (4ull << 30) && l.roomy == (1ull << 30) && !l.stale && !l.all,
            "a scan keeps 45 days, and goes from 80 %% of 5 GiB to 20 %%");
+    l = st_fragstore_limits_of(UINT64_MAX, UINT64_MAX);
+    TAP_OK(l.full > l.roomy && l.roomy > 0, "the largest values do not wrap");
 }
 
 static void test_fragstore_age(void)
@@ -72,15 +79,23 @@ static void test_fragstore_age(void)
     put(2, false, 64, 44 * DAY);
     put(3, true, 64, 46 * DAY);
     put(4, true, 64, 1);
-    struct st_fragstore_pruned got = prune(st_fragstore_limits);
+    struct st_fragstore_pruned got = prune(standard());
     TAP_OK(got.removed == 2 && got.entries == 2 && !there(1, false) && there(2, false) && !there(3, true) &&
                there(4, true),
            "what was not used for 45 days goes, whatever version filed it");
     TAP_OK(got.removed_bytes == 128 * KIB && got.bytes == 128 * KIB, "bytes are counted");
-    struct st_fragstore_limits limits = st_fragstore_limits;
+    struct st_fragstore_limits limits = standard();
     limits.stale = true;
     got = prune(limits);
     TAP_OK(got.removed == 1 && there(2, false) && !there(4, true), "stale: what another version filed goes too");
+    put(5, false, 64, 4000 * DAY);
+    got = prune(st_fragstore_limits_of(ST_CACHE_BYTES_MAX, UINT64_MAX));
+    TAP_OK(got.removed == 0 && there(5, false), "no age is too old where none is set");
+    got = prune(st_fragstore_limits_of(ST_CACHE_BYTES_MAX, 60));
+    TAP_OK(got.removed == 2 && !there(2, false) && !there(5, false), "an age that is set counts");
+    got = (put(6, false, 64, 20), put(7, false, 64, 4000), prune(st_fragstore_limits_of(128 * KIB, UINT64_MAX)));
+    TAP_OK(got.removed == 2, "a size that is set counts: over four fifths of it, down to one: %llu",
+           (unsigned long long)got.removed);
     empty();
 }
 
