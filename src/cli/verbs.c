@@ -10,6 +10,7 @@ static const struct st_group groups[] = {
     {"scanner deadletter", "jobs whose attempts are used up", NULL},
     {"scanner config", "configuration, with its history", NULL},
     {"scanner cache", "the layers that need not be read again", NULL},
+    {"doctor", "what is wrong, and what to do about it", "stella-doctor"},
     {NULL},
 };
 
@@ -53,6 +54,9 @@ static const struct st_verb *const verbs[] = {
     &st_verb_config_history,
     &st_verb_cache_stats,
     &st_verb_cache_prune,
+    &st_verb_doctor_run,
+    &st_verb_doctor_list,
+    &st_verb_doctor_export,
     &st_verb_version,
     &verb_help,
     NULL,

@@ -77,16 +77,18 @@ static int spells(const char *words, int argc, char *const *argv)
 
 static const struct st_verb *find_verb(const struct st_program *p, int argc, char *const *argv, int *ret_used)
 {
+    const struct st_verb *best = NULL;
+    *ret_used = 0;
     for (const struct st_verb *const *v = p->verbs; *v; v++) {
         int n = spells((*v)->words, argc, argv);
         if (!n && (*v)->alias)
             n = spells((*v)->alias, argc, argv);
-        if (n) {
+        if (n > *ret_used) { // "doctor" may be an alias beside "doctor list"
             *ret_used = n;
-            return *v;
+            best = *v;
         }
     }
-    return NULL;
+    return best;
 }
 
 static const struct st_group *find_group(const struct st_program *p, int argc, char *const *argv, int *ret_used)
@@ -154,7 +156,8 @@ static int unknown_verb(const struct st_program *p, const struct st_group *g, in
                       p->name, in, blank);
 }
 
-static int run_verb(const struct st_program *p, const struct st_verb *v, int argc, char *const *argv,
+// dry: only whether it parses.
+static int run_verb(const struct st_program *p, const struct st_verb *v, bool dry, int argc, char *const *argv,
                     struct st_out *out, struct st_err *err)
 {
     struct st_parsed parsed;
@@ -171,7 +174,7 @@ static int run_verb(const struct st_program *p, const struct st_verb *v, int arg
     else if (rc == 0 && parsed.n_args > v->max_args)
         rc = st_err_set(err, ST_E_USAGE, "unexpected argument '%.100s' (%s %s --help)", parsed.args[v->max_args],
                         p->name, v->words);
-    else if (rc == 0)
+    else if (rc == 0 && !dry)
         rc = v->run(&(struct st_call){.program = p,
                                       .options = options,
                                       .parsed = &parsed,
@@ -191,10 +194,15 @@ static bool is_help(const char *arg)
 static int dispatch(const struct st_program *p, int argc, char *const *argv, struct st_out *out, struct st_err *err)
 {
     int used;
+    bool dry = argc > 1 && !strcmp(argv[0], "--parse-only"); // for tests of documents, not for people
+    if (dry) {
+        argc--;
+        argv++;
+    }
     if (argc == 0)
         return st_err_set(err, ST_E_USAGE, "no command given (%s --help lists them)", p->name);
     if (!strcmp(argv[0], "--version") || !strcmp(argv[0], "-V"))
-        return run_verb(p, p->version, argc - 1, argv + 1, out, err);
+        return run_verb(p, p->version, dry, argc - 1, argv + 1, out, err);
     if (is_help(argv[0])) {
         st_help_top(out, p);
         return 0;
@@ -203,7 +211,7 @@ static int dispatch(const struct st_program *p, int argc, char *const *argv, str
         return st_docs_write(p, argv[1], err);
     const struct st_verb *v = find_verb(p, argc, argv, &used);
     if (v)
-        return run_verb(p, v, argc - used, argv + used, out, err);
+        return run_verb(p, v, dry, argc - used, argv + used, out, err);
     const struct st_group *g = find_group(p, argc, argv, &used);
     if (g && used == argc)
         return group_needs(p, g, err);

@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "base/map.h"
 #include "service/api.h"
+#include "service/api_metrics.h"
 #include "service/message.h"
 
 #include <arpa/inet.h>

@@ -1,17 +1,265 @@
-// GET /metrics: text exposition format of Prometheus, names of operator-surface 3.1.
-#include "base/ckd.h"
-#include "service/live.h"
+#include "service/api_metrics.h"
 
-static void head(struct st_out *o, const char *name, const char *type, const char *help)
+#include "base/ckd.h"
+#include "base/clock.h"
+#include "service/op_int.h"
+
+#include <stdio.h>
+
+const char *const st_metric_kind_words[] = {"counter", "gauge", "histogram", NULL};
+
+// One walk.
+struct walk {
+    struct st_store *store;
+    struct st_live *live;
+    st_sample_fn *fn;
+    void *ctx;
+    struct st_err *err;
+    int rc; // first failure; later samples are passed over
+};
+
+#define LABELS_NONE ((const struct st_metric_label[ST_METRIC_LABELS]){{NULL}})
+#define LABELS_1(n, v) ((const struct st_metric_label[ST_METRIC_LABELS]){{n, v}})
+#define LABELS_2(n, v, m, w) ((const struct st_metric_label[ST_METRIC_LABELS]){{n, v}, {m, w}})
+
+static void put(struct walk *w, struct st_sample *s, const struct st_metric_label labels[static ST_METRIC_LABELS])
 {
-    st_out_fmt(o, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+    memcpy(s->labels, labels, sizeof s->labels);
+    if (w->rc == 0)
+        w->rc = w->fn(w->ctx, s, w->err);
 }
 
-// The value of a label: '\\', '"' and newlines are escaped.
-static void label(struct st_out *o, const char *name, struct st_sv v)
+static void value(struct walk *w, enum st_metric_kind kind, const char *family, const char *help,
+                  const struct st_metric_label labels[static ST_METRIC_LABELS], double v)
 {
-    st_out_fmt(o, "%s=\"", name);
-    for (size_t i = 0; i < v.len; i++) {
+    struct st_sample s = {.family = family, .help = help, .kind = kind, .suffix = "", .value = v};
+    put(w, &s, labels);
+}
+
+static void gauge(struct walk *w, const char *family, const char *help, uint64_t v)
+{
+    value(w, ST_METRIC_GAUGE, family, help, LABELS_NONE, (double)v);
+}
+
+// ---- counters -----------------------------------------------------------------------------------
+
+static const struct {
+    enum st_counter counter;
+    const char *family, *help;
+} counters[] = {
+    {ST_COUNT_ENQUEUED, "scanner_queue_enqueued_total", "Jobs that were submitted."},
+    {ST_COUNT_RETRY, "scanner_queue_retry_total", "Jobs that went back to the queue after a failure."},
+    {ST_COUNT_DEADLETTER, "scanner_queue_deadletter_total", "Jobs that used up their attempts."},
+    {ST_COUNT_COMPLETED, "scanner_jobs_completed_total", "Scans that completed."},
+    {ST_COUNT_CANCELLED, "scanner_jobs_cancelled_total", "Jobs that were cancelled while they were in work."},
+    {ST_COUNT_CACHE_HITS, "scanner_cache_hits_total", "Layers that were found in the layer cache."},
+    {ST_COUNT_CACHE_MISSES, "scanner_cache_misses_total", "Layers that had to be read."},
+    {ST_COUNT_BYTES_READ, "scanner_read_bytes_total", "Bytes of images that were read, as stored."},
+    {ST_COUNT_PACKAGES, "scanner_packages_total", "Packages that completed scans found."},
+    {ST_COUNT_UNKNOWNS, "scanner_unknowns_total", "Files that completed scans could not read and named."},
+};
+
+static void put_counters(struct walk *w)
+{
+    for (size_t i = 0; i < ST_LEN(counters); i++)
+        value(w, ST_METRIC_COUNTER, counters[i].family, counters[i].help, LABELS_NONE,
+              (double)st_live_counter(w->live, counters[i].counter, 0));
+}
+
+// Failures that have a name of their own in the runbooks, beside scanner_jobs_failed_total.
+static const struct {
+    const char *reason, *family, *help;
+} named_failures[] = {
+    {"timeout", "scanner_scan_timeout_total", "Scans that ran out of time."},
+    {"sbom_failed", "scanner_sbom_generation_failures_total", "Scans whose SBOM could not be written."},
+};
+
+static void put_failures(struct walk *w)
+{
+    for (size_t i = 0; st_reasons[i].word; i++)
+        value(w, ST_METRIC_COUNTER, "scanner_jobs_failed_total", "Attempts that failed, by reason.",
+              LABELS_1("reason", st_sv_of(st_reasons[i].word)), (double)st_live_counter(w->live, ST_COUNT_FAILED, i));
+    for (size_t k = 0; k < ST_LEN(named_failures); k++)
+        for (size_t i = 0; st_reasons[i].word; i++)
+            if (!strcmp(st_reasons[i].word, named_failures[k].reason))
+                value(w, ST_METRIC_COUNTER, named_failures[k].family, named_failures[k].help, LABELS_NONE,
+                      (double)st_live_counter(w->live, ST_COUNT_FAILED, i));
+}
+
+static void put_pools(struct walk *w)
+{
+    struct st_live_pool pools[ST_LIVE_POOLS];
+    size_t n = st_live_pools(w->live, pools);
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < ST_LIVE_REASONS; k++)
+            value(w, ST_METRIC_COUNTER, "scanner_worker_restarts_total",
+                  "Workers that ended and were replaced, by reason and pool.",
+                  LABELS_2("reason", st_sv_of(st_restart_reasons[k]), "pool", st_sv_of(pools[i].name)),
+                  (double)pools[i].restarts[k]);
+    for (size_t i = 0; i < n; i++)
+        value(w, ST_METRIC_GAUGE, "scanner_pool_memory_peak_bytes",
+              "Highest memory of a worker of the pool since stella-api started.",
+              LABELS_1("pool", st_sv_of(pools[i].name)), (double)pools[i].peak);
+}
+
+// ---- histograms ---------------------------------------------------------------------------------
+
+static void put_histogram(struct walk *w, enum st_histogram_id id, const char *family, const char *help,
+                          const struct st_metric_label labels[static ST_METRIC_LABELS])
+{
+    struct st_live_histogram h = st_live_histogram(w->live, id);
+    struct st_sample s = {.family = family, .help = help, .kind = ST_METRIC_HISTOGRAM, .suffix = "_bucket"};
+    uint64_t n = 0;
+    for (size_t i = 0; i <= ST_LIVE_BUCKETS; i++) {
+        n += h.buckets[i];
+        s.last_bucket = i == ST_LIVE_BUCKETS;
+        s.le = s.last_bucket ? NULL : &st_live_bounds(id)[i];
+        s.value = (double)n;
+        put(w, &s, labels);
+    }
+    s = (struct st_sample){
+        .family = family, .help = help, .kind = ST_METRIC_HISTOGRAM, .suffix = "_sum", .value = h.sum};
+    put(w, &s, labels);
+    s.suffix = "_count";
+    s.value = (double)h.count;
+    put(w, &s, labels);
+}
+
+static void put_histograms(struct walk *w)
+{
+    put_histogram(w, ST_HIST_QUEUE, "scanner_queue_latency_seconds", "Time from submission to the first claim.",
+                  LABELS_NONE);
+    static const char duration[] = "Time from the last claim to the end of the attempt.";
+    put_histogram(w, ST_HIST_COMPLETED, "scanner_job_duration_seconds", duration,
+                  LABELS_1("status", ST_SV("completed")));
+    put_histogram(w, ST_HIST_FAILED, "scanner_job_duration_seconds", duration, LABELS_1("status", ST_SV("failed")));
+    for (size_t i = 0; i < ST_LIVE_PHASES_MAX; i++)
+        put_histogram(w, (enum st_histogram_id)(ST_HIST_PHASE + i), "scanner_phase_duration_seconds",
+                      "Time of a scan in a phase.", LABELS_1("phase", st_sv_of(st_live_phase_words[i])));
+    put_histogram(w, ST_HIST_PEAK, "scanner_job_memory_peak_bytes", "Highest memory of an attempt.", LABELS_NONE);
+}
+
+// ---- workers ------------------------------------------------------------------------------------
+
+static uint64_t g_usage(const struct st_worker_row *w, int64_t now)
+{
+    return w->memory;
+}
+static uint64_t g_limit(const struct st_worker_row *w, int64_t now)
+{
+    return w->memory_limit;
+}
+static uint64_t g_file(const struct st_worker_row *w, int64_t now)
+{
+    return w->file_bytes;
+}
+static uint64_t g_peak(const struct st_worker_row *w, int64_t now)
+{
+    return w->memory_peak;
+}
+static uint64_t g_up(const struct st_worker_row *w, int64_t now)
+{
+    return !w->stale;
+}
+static uint64_t g_busy(const struct st_worker_row *w, int64_t now)
+{
+    return w->job.len != 0;
+}
+static uint64_t g_still(const struct st_worker_row *w, int64_t now)
+{
+    return w->job.len && w->progress_ms ? (uint64_t)ST_MAX((now - w->progress_ms) / 1000, (int64_t)0) : 0;
+}
+static uint64_t g_events_max(const struct st_worker_row *w, int64_t now)
+{
+    return w->events_max;
+}
+
+static const struct {
+    const char *family, *help;
+    uint64_t (*of)(const struct st_worker_row *w, int64_t now_ms);
+} worker_gauges[] = {
+    {"scanner_worker_up", "1 while the worker's supervisor reports.", g_up},
+    {"scanner_worker_busy", "1 while the worker has a job.", g_busy},
+    {"scanner_worker_no_progress_seconds", "Time since the worker's job last went on; 0 without one.", g_still},
+    {"scanner_worker_memory_usage_bytes", "Memory of a worker without reclaimable file cache.", g_usage},
+    {"scanner_worker_memory_limit_bytes", "Memory limit of a worker.", g_limit},
+    {"scanner_worker_memory_file_bytes", "File cache charged to a worker.", g_file},
+    {"scanner_worker_memory_peak_bytes", "Highest memory of the worker's job.", g_peak},
+    {"scanner_worker_memory_events_max", "How often the worker's job met its limit (memory.events max).", g_events_max},
+};
+
+static int put_workers(struct walk *w)
+{
+    struct st_mem mem;
+    struct st_arena a;
+    struct st_worker_row *rows;
+    size_t n;
+    int64_t now = st_clock_wall_ms();
+    st_mem_init(&mem, 4 << 20, -1);
+    st_arena_init(&a, &mem);
+    int rc = st_live_workers(w->live, &a, &rows, &n, w->err);
+    for (size_t g = 0; rc == 0 && g < ST_LEN(worker_gauges); g++)
+        for (size_t i = 0; i < n; i++)
+            value(w, ST_METRIC_GAUGE, worker_gauges[g].family, worker_gauges[g].help,
+                  LABELS_2("worker", rows[i].id, "pool", rows[i].pool), (double)worker_gauges[g].of(&rows[i], now));
+    st_arena_release(&a);
+    st_mem_release(&mem);
+    return rc;
+}
+
+// ---- the store ----------------------------------------------------------------------------------
+
+static int pool_row(void *ctx, struct st_sv what, struct st_sv which, uint64_t n, struct st_err *err)
+{
+    if (which.len) // local scans have no pool
+        value(ctx, ST_METRIC_GAUGE, "scanner_jobs_in_pool", "Jobs that wait or are in work, by pool.",
+              LABELS_2("status", what, "pool", which), (double)n);
+    return 0;
+}
+
+static int put_store(struct walk *w)
+{
+    struct st_counts c;
+    if (st_store_counts(w->store, INT64_MAX, &c, w->err))
+        return -1;
+    gauge(w, "scanner_jobs_pending", "Jobs that wait.", c.pending);
+    gauge(w, "scanner_jobs_processing", "Jobs in work.", c.processing);
+    gauge(w, "scanner_jobs_dead_letters", "Jobs that used up their attempts and wait for a person.", c.dead);
+    gauge(w, "scanner_jobs_oldest_pending_seconds", "Age of the oldest job that waits.",
+          c.oldest_pending_ms ? (uint64_t)ST_MAX((c.now_ms - c.oldest_pending_ms) / 1000, (int64_t)0) : 0);
+    return st_store_pool_counts(w->store, pool_row, w, w->err);
+}
+
+int st_metrics_walk(struct st_store *s, struct st_live *l, st_sample_fn *fn, void *ctx, struct st_err *err)
+{
+    struct walk w = {s, l, fn, ctx, err, 0};
+    if (put_store(&w))
+        return -1;
+    if (!l)
+        return w.rc;
+    put_counters(&w);
+    put_failures(&w);
+    put_pools(&w);
+    put_histograms(&w);
+    if (put_workers(&w))
+        return -1;
+    gauge(&w, "scanner_start_time_seconds", "When stella-api started, seconds since 1970.",
+          (uint64_t)(st_live_start_ms(l) / 1000));
+    return w.rc;
+}
+
+// ---- as text ------------------------------------------------------------------------------------
+
+struct text {
+    struct st_out *out;
+    const char *family; // of the last sample
+};
+
+static void put_label(struct st_out *o, const char *name, struct st_sv v, char *sep)
+{
+    st_out_fmt(o, "%c%s=\"", *sep, name);
+    *sep = ',';
+    for (size_t i = 0; i < v.len; i++) { // '\\', '"' and newlines are escaped
         if (v.ptr[i] == '\\' || v.ptr[i] == '"')
             st_out_putc(o, '\\');
         if (v.ptr[i] == '\n')
@@ -22,149 +270,70 @@ static void label(struct st_out *o, const char *name, struct st_sv v)
     st_out_putc(o, '"');
 }
 
-static void one(struct st_out *o, const char *name, const char *type, const char *help, uint64_t v)
+// {a="b",le="0.5"}, nothing without labels.
+static void put_labels(struct st_out *o, const struct st_sample *s)
 {
-    head(o, name, type, help);
-    st_out_fmt(o, "%s %llu\n", name, (unsigned long long)v);
+    char sep = '{', le[32] = "+Inf";
+    for (size_t i = 0; i < ST_METRIC_LABELS && s->labels[i].name; i++)
+        put_label(o, s->labels[i].name, s->labels[i].value, &sep);
+    if (s->le)
+        snprintf(le, sizeof le, "%.15g", *s->le);
+    if (s->le || s->last_bucket)
+        put_label(o, "le", st_sv_of(le), &sep);
+    if (sep == ',')
+        st_out_putc(o, '}');
 }
 
-static void histogram(struct st_out *o, const char *name, const char *help, const struct st_live_histogram *h)
+static int print_sample(void *ctx, const struct st_sample *s, struct st_err *err)
 {
-    uint64_t n = 0;
-    head(o, name, "histogram", help);
-    for (size_t i = 0; i < ST_LIVE_BUCKETS; i++) {
-        n += h->buckets[i];
-        st_out_fmt(o, "%s_bucket{le=\"%g\"} %llu\n", name, st_live_bounds[i], (unsigned long long)n);
-    }
-    st_out_fmt(o, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %.3f\n%s_count %llu\n", name, (unsigned long long)h->count, name,
-               h->sum, name, (unsigned long long)h->count);
-}
-
-static void restart_row(void *ctx, struct st_sv pool, const char *reason, uint64_t n)
-{
-    struct st_out *o = ctx;
-    st_out_fmt(o, "scanner_worker_restarts_total{reason=\"%s\",", reason);
-    label(o, "pool", pool);
-    st_out_fmt(o, "} %llu\n", (unsigned long long)n);
-}
-
-static void counters(struct st_live *l, struct st_out *o)
-{
-    one(o, "scanner_queue_enqueued_total", "counter", "Jobs that were submitted.",
-        st_live_counter(l, ST_COUNT_ENQUEUED, 0));
-    one(o, "scanner_queue_retry_total", "counter", "Jobs that went back to the queue after a failure.",
-        st_live_counter(l, ST_COUNT_RETRY, 0));
-    one(o, "scanner_queue_deadletter_total", "counter", "Jobs that used up their attempts.",
-        st_live_counter(l, ST_COUNT_DEADLETTER, 0));
-    one(o, "scanner_jobs_completed_total", "counter", "Scans that completed.",
-        st_live_counter(l, ST_COUNT_COMPLETED, 0));
-    head(o, "scanner_jobs_failed_total", "counter", "Attempts that failed, by reason.");
-    for (size_t i = 0; st_reasons[i].word; i++) {
-        uint64_t n = st_live_counter(l, ST_COUNT_FAILED, i);
-        st_out_fmt(o, "scanner_jobs_failed_total{reason=\"%s\"} %llu\n", st_reasons[i].word, (unsigned long long)n);
-    }
-    for (size_t i = 0; st_reasons[i].word; i++) {
-        uint64_t n = st_live_counter(l, ST_COUNT_FAILED, i);
-        if (!strcmp(st_reasons[i].word, "timeout"))
-            one(o, "scanner_scan_timeout_total", "counter", "Scans that ran out of time.", n);
-        if (!strcmp(st_reasons[i].word, "sbom_failed"))
-            one(o, "scanner_sbom_generation_failures_total", "counter", "Scans whose SBOM could not be written.", n);
-    }
-    head(o, "scanner_worker_restarts_total", "counter", "Workers that ended and were replaced, by reason and pool.");
-    st_live_restarts(l, restart_row, o);
-    struct st_live_histogram wait, work;
-    st_live_histograms(l, &wait, &work);
-    histogram(o, "scanner_queue_latency_seconds", "Time from submission to the last claim, of jobs that completed.",
-              &wait);
-    histogram(o, "scanner_job_duration_seconds", "Time from the last claim to completion.", &work);
-}
-
-struct gauge {
-    const char *name, *help;
-    uint64_t (*value)(const struct st_worker_row *w);
-};
-
-static uint64_t g_usage(const struct st_worker_row *w)
-{
-    return w->memory;
-}
-static uint64_t g_limit(const struct st_worker_row *w)
-{
-    return w->memory_limit;
-}
-static uint64_t g_file(const struct st_worker_row *w)
-{
-    return w->file_bytes;
-}
-static uint64_t g_peak(const struct st_worker_row *w)
-{
-    return w->memory_peak;
-}
-static uint64_t g_up(const struct st_worker_row *w)
-{
-    return !w->stale;
-}
-
-static void workers(struct st_out *o, const struct st_worker_row *w, size_t n)
-{
-    static const struct gauge gauges[] = {
-        {"scanner_worker_memory_usage_bytes", "Memory of a worker without reclaimable file cache.", g_usage},
-        {"scanner_worker_memory_limit_bytes", "Memory limit of a worker.", g_limit},
-        {"scanner_worker_memory_file_bytes", "File cache charged to a worker.", g_file},
-        {"scanner_worker_memory_peak_bytes", "Highest memory of the worker's last job.", g_peak},
-        {"scanner_worker_up", "1 while the worker's supervisor reports.", g_up},
-    };
-    for (size_t g = 0; g < ST_LEN(gauges); g++) {
-        head(o, gauges[g].name, "gauge", gauges[g].help);
-        for (size_t i = 0; i < n; i++) {
-            st_out_fmt(o, "%s{", gauges[g].name);
-            label(o, "worker", w[i].id);
-            st_out_putc(o, ',');
-            label(o, "pool", w[i].pool);
-            st_out_fmt(o, "} %llu\n", (unsigned long long)gauges[g].value(&w[i]));
-        }
-    }
-}
-
-static int pool_row(void *ctx, struct st_sv what, struct st_sv which, uint64_t n, struct st_err *err)
-{
-    struct st_out *o = ctx;
-    st_out_fmt(o, "scanner_jobs_in_pool{");
-    label(o, "status", what);
-    st_out_putc(o, ',');
-    label(o, "pool", which);
-    st_out_fmt(o, "} %llu\n", (unsigned long long)n);
+    struct text *t = ctx;
+    if (!t->family || strcmp(t->family, s->family) != 0)
+        st_out_fmt(t->out, "# HELP %s %s\n# TYPE %s %s\n", s->family, s->help, s->family,
+                   st_metric_kind_words[s->kind]);
+    t->family = s->family;
+    st_out_fmt(t->out, "%s%s", s->family, s->suffix);
+    put_labels(t->out, s);
+    st_out_fmt(t->out, s->value == (double)(int64_t)s->value ? " %.0f\n" : " %.6f\n", s->value);
     return 0;
 }
 
 int st_metrics_write(struct st_store *s, struct st_live *l, struct st_out *o, struct st_err *err)
 {
-    struct st_counts c;
-    struct st_mem mem;
-    struct st_arena a;
-    struct st_worker_row *w;
-    size_t n;
-    if (st_store_counts(s, INT64_MAX, &c, err))
+    struct text t = {.out = o};
+    return st_metrics_walk(s, l, print_sample, &t, err);
+}
+
+// ---- as rows ------------------------------------------------------------------------------------
+
+struct rows {
+    const struct st_op_call *c;
+    struct st_buf labels;
+};
+
+static int emit_sample(void *ctx, const struct st_sample *s, struct st_err *err)
+{
+    struct rows *r = ctx;
+    char name[128];
+    struct st_out o;
+    st_buf_clear(&r->labels);
+    st_out_init_buf(&o, &r->labels);
+    put_labels(&o, s);
+    if (st_out_finish(&o, err))
         return -1;
-    st_mem_init(&mem, 4 << 20, -1);
-    st_arena_init(&a, &mem);
-    int rc = st_live_workers(l, &a, &w, &n, err);
-    if (rc == 0) {
-        one(o, "scanner_jobs_pending", "gauge", "Jobs that wait.", c.pending);
-        one(o, "scanner_jobs_processing", "gauge", "Jobs in work.", c.processing);
-        one(o, "scanner_jobs_dead_letters", "gauge", "Jobs that used up their attempts and wait for a person.", c.dead);
-        one(o, "scanner_jobs_oldest_pending_seconds", "gauge", "Age of the oldest job that waits.",
-            c.oldest_pending_ms ? (uint64_t)ST_MAX((c.now_ms - c.oldest_pending_ms) / 1000, (int64_t)0) : 0);
-        head(o, "scanner_jobs_in_pool", "gauge", "Jobs that wait or are in work, by pool.");
-        rc = st_store_pool_counts(s, pool_row, o, err);
-    }
-    if (rc == 0) {
-        counters(l, o);
-        workers(o, w, n);
-        one(o, "scanner_start_time_seconds", "gauge", "When stella-api started, seconds since 1970.",
-            (uint64_t)(st_live_start_ms(l) / 1000));
-    }
-    st_arena_release(&a);
-    st_mem_release(&mem);
+    snprintf(name, sizeof name, "%s%s", s->family, s->suffix);
+    struct st_metric_row row = {.name = st_sv_of(name),
+                                .kind = st_sv_of(st_metric_kind_words[s->kind]),
+                                .labels = st_buf_sv(&r->labels),
+                                .help = st_sv_of(s->help),
+                                .value = s->value < 0 ? 0 : (uint64_t)(s->value * 1000 + 0.5)};
+    return r->c->emit(r->c->ctx, &row, err);
+}
+
+int st_op_metrics(const struct st_op_call *c, struct st_err *err)
+{
+    struct rows r = {.c = c};
+    st_buf_init(&r.labels, c->arena->mem);
+    int rc = st_metrics_walk(c->store, c->live, emit_sample, &r, err);
+    st_buf_release(&r.labels);
     return rc;
 }

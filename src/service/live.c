@@ -8,16 +8,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-const char *const st_restart_reasons[] = {"oom",     "memory_stall", "crash",  "killed",
-                                          "timeout", "manual",       "config", NULL};
-#define REASONS 7
-#define POOLS 64  // with counters of their own; more share one
+const char *const st_restart_reasons[ST_LIVE_REASONS + 1] = {"oom",     "memory_stall", "crash",  "killed",
+                                                             "timeout", "manual",       "config", NULL};
 #define WHICH 32  // at least the number of st_reasons
 #define DEPTHS 32 // of the queue, one every DEPTH_MS
 #define DEPTH_MS 15000
 #define WINDOW 20 // of them: five minutes
 
-const double st_live_bounds[ST_LIVE_BUCKETS] = {0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600};
+const char *const st_live_phase_words[] = {
+#define WORD(word) #word,
+    ST_LIVE_PHASES(WORD)
+#undef WORD
+        NULL};
+
+#define MIB 1048576.0
+static const double seconds[ST_LIVE_BUCKETS] = {0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600};
+static const double bytes[ST_LIVE_BUCKETS] = {16 * MIB,  32 * MIB,   64 * MIB,   128 * MIB,  256 * MIB,
+                                              512 * MIB, 1024 * MIB, 2048 * MIB, 4096 * MIB, 8192 * MIB};
+
+const double *st_live_bounds(enum st_histogram_id h)
+{
+    return h == ST_HIST_PEAK ? bytes : seconds;
+}
 
 // Texts of a row are cut to these: what a supervisor reports is for people.
 struct worker {
@@ -25,18 +37,13 @@ struct worker {
     char texts[8][64];
 };
 
-struct pool {
-    char name[64];
-    uint64_t restarts[REASONS];
-};
-
 struct st_live {
     pthread_mutex_t lock;
     uint64_t counters[ST_COUNTERS_MAX][WHICH];
-    struct pool pools[POOLS];
+    struct st_live_pool pools[ST_LIVE_POOLS];
     size_t n_pools, n_workers;
     struct worker *workers; // ST_LIVE_WORKERS
-    struct st_live_histogram wait, work;
+    struct st_live_histogram histograms[ST_HIST_MAX];
     uint64_t depths[DEPTHS], pending;
     size_t n_depths;
     int64_t depth_ms, start_ms;
@@ -79,12 +86,17 @@ static void unlock(struct st_live **l)
 
 // ---- counters -----------------------------------------------------------------------------------
 
-void st_live_count(struct st_live *l, enum st_counter c, size_t which)
+void st_live_add(struct st_live *l, enum st_counter c, size_t which, uint64_t n)
 {
     if (!l || which >= WHICH)
         return;
     LOCKED(l);
-    l->counters[c][which]++;
+    l->counters[c][which] += n;
+}
+
+void st_live_count(struct st_live *l, enum st_counter c, size_t which)
+{
+    st_live_add(l, c, which, 1);
 }
 
 uint64_t st_live_counter(struct st_live *l, enum st_counter c, size_t which)
@@ -93,14 +105,14 @@ uint64_t st_live_counter(struct st_live *l, enum st_counter c, size_t which)
     return which < WHICH ? l->counters[c][which] : 0;
 }
 
-static struct pool *pool_of(struct st_live *l, struct st_sv name)
+static struct st_live_pool *pool_of(struct st_live *l, struct st_sv name)
 {
     for (size_t i = 0; i < l->n_pools; i++)
         if (st_sv_eq(name, st_sv_of(l->pools[i].name)))
             return &l->pools[i];
-    if (l->n_pools == POOLS)
-        return &l->pools[POOLS - 1];
-    struct pool *p = &l->pools[l->n_pools++];
+    if (l->n_pools == ST_LIVE_POOLS)
+        return &l->pools[ST_LIVE_POOLS - 1];
+    struct st_live_pool *p = &l->pools[l->n_pools++];
     snprintf(p->name, sizeof p->name, ST_SV_FMT, ST_SV_ARG(name));
     return p;
 }
@@ -116,39 +128,32 @@ int st_live_restarted(struct st_live *l, struct st_sv pool, struct st_sv reason,
     return st_err_set(err, ST_E_INPUT, "field 'reason': unknown value '" ST_SV_FMT "'", ST_SV_ARG(reason));
 }
 
-void st_live_restarts(struct st_live *l, st_live_restart_fn *row, void *ctx)
+size_t st_live_pools(struct st_live *l, struct st_live_pool ret[static ST_LIVE_POOLS])
 {
     LOCKED(l);
-    for (size_t i = 0; i < l->n_pools; i++)
-        for (size_t k = 0; k < REASONS; k++)
-            row(ctx, st_sv_of(l->pools[i].name), st_restart_reasons[k], l->pools[i].restarts[k]);
+    memcpy(ret, l->pools, l->n_pools * sizeof *ret);
+    return l->n_pools;
 }
 
-static void observe(struct st_live_histogram *h, uint64_t ms)
+void st_live_observe(struct st_live *l, enum st_histogram_id id, double value)
 {
-    double s = (double)ms / 1000;
+    const double *bounds = st_live_bounds(id);
     size_t i = 0;
-    while (i < ST_LIVE_BUCKETS && s > st_live_bounds[i])
-        i++;
-    h->buckets[i]++;
-    h->count++;
-    h->sum += s;
-}
-
-void st_live_job_ended(struct st_live *l, uint64_t wait_ms, uint64_t work_ms)
-{
     if (!l)
         return;
+    while (i < ST_LIVE_BUCKETS && value > bounds[i])
+        i++;
     LOCKED(l);
-    observe(&l->wait, wait_ms);
-    observe(&l->work, work_ms);
+    struct st_live_histogram *h = &l->histograms[id];
+    h->buckets[i]++;
+    h->count++;
+    h->sum += value;
 }
 
-void st_live_histograms(struct st_live *l, struct st_live_histogram *ret_wait, struct st_live_histogram *ret_work)
+struct st_live_histogram st_live_histogram(struct st_live *l, enum st_histogram_id h)
 {
     LOCKED(l);
-    *ret_wait = l->wait;
-    *ret_work = l->work;
+    return l->histograms[h];
 }
 
 // ---- workers ------------------------------------------------------------------------------------
@@ -183,7 +188,8 @@ int st_live_worker(struct st_live *l, const struct st_worker_row *row, struct st
     l->workers[i].row = *row;
     keep_texts(&l->workers[i]);
     l->workers[i].row.seen_ms = now;
-    pool_of(l, st_sv_sub(row->pool, 0, 63));
+    struct st_live_pool *p = pool_of(l, st_sv_sub(row->pool, 0, 63));
+    p->peak = ST_MAX(p->peak, ST_MAX(row->memory, row->memory_peak));
     return 0;
 }
 

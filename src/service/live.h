@@ -14,18 +14,50 @@ enum st_counter {
     ST_COUNT_RETRY,
     ST_COUNT_DEADLETTER,
     ST_COUNT_COMPLETED,
-    ST_COUNT_FAILED,   // by reason, st_reasons
-    ST_COUNT_RESTARTS, // by reason of a restart, and pool
+    ST_COUNT_CANCELLED,
+    ST_COUNT_FAILED,       // by reason, st_reasons
+    ST_COUNT_CACHE_HITS,   // layers
+    ST_COUNT_CACHE_MISSES, // layers
+    ST_COUNT_BYTES_READ,
+    ST_COUNT_PACKAGES,
+    ST_COUNT_UNKNOWNS,
     ST_COUNTERS_MAX
 };
+
+// Phases of a scan, as workers name them; what is not among them is "other".
+#define ST_LIVE_PHASES(X) X(resolve) X(index) X(layers) X(merge) X(write) X(other)
+enum st_live_phase {
+#define ST_LIVE_PHASE_ENUM(word) ST_PHASE_##word,
+    ST_LIVE_PHASES(ST_LIVE_PHASE_ENUM)
+#undef ST_LIVE_PHASE_ENUM
+        ST_LIVE_PHASES_MAX
+};
+extern const char *const st_live_phase_words[]; // NULL ends
+
+enum st_histogram_id {
+    ST_HIST_QUEUE,     // seconds from submission to the first claim
+    ST_HIST_COMPLETED, // seconds from the last claim to the end
+    ST_HIST_FAILED,
+    ST_HIST_PEAK,  // bytes, of ended attempts
+    ST_HIST_PHASE, // seconds, one for each phase
+    ST_HIST_MAX = ST_HIST_PHASE + ST_LIVE_PHASES_MAX
+};
+#define ST_LIVE_BUCKETS 10
+struct st_live_histogram {
+    uint64_t buckets[ST_LIVE_BUCKETS + 1], count; // not cumulative; the last bucket is +Inf
+    double sum;
+};
+const double *st_live_bounds(enum st_histogram_id h); // ST_LIVE_BUCKETS of them
 
 int st_live_new(struct st_live **ret, struct st_err *err);
 void st_live_free(struct st_live *l); // NULL allowed
 
 // `which`: index of the reason where the counter has one, else 0. All take NULL for no service.
 void st_live_count(struct st_live *l, enum st_counter c, size_t which);
+void st_live_add(struct st_live *l, enum st_counter c, size_t which, uint64_t n);
 int st_live_restarted(struct st_live *l, struct st_sv pool, struct st_sv reason, struct st_err *err); // ST_E_INPUT
-void st_live_job_ended(struct st_live *l, uint64_t wait_ms, uint64_t work_ms);
+void st_live_observe(struct st_live *l, enum st_histogram_id h, double value);
+struct st_live_histogram st_live_histogram(struct st_live *l, enum st_histogram_id h);
 uint64_t st_live_counter(struct st_live *l, enum st_counter c, size_t which);
 
 int st_live_worker(struct st_live *l, const struct st_worker_row *w, struct st_err *err);
@@ -38,20 +70,16 @@ bool st_live_growing(struct st_live *l);
 uint64_t st_live_pending(struct st_live *l); // as last told
 int64_t st_live_start_ms(struct st_live *l);
 
-// The text of GET /metrics.
-int st_metrics_write(struct st_store *s, struct st_live *l, struct st_out *o, struct st_err *err);
+#define ST_LIVE_REASONS 7
+extern const char *const st_restart_reasons[ST_LIVE_REASONS + 1]; // NULL ends
 
-extern const char *const st_restart_reasons[]; // NULL ends
-
-#define ST_LIVE_BUCKETS 10
-extern const double st_live_bounds[ST_LIVE_BUCKETS]; // seconds; the last is followed by +Inf
-struct st_live_histogram {
-    uint64_t buckets[ST_LIVE_BUCKETS + 1], count; // not cumulative
-    double sum;
+// Of each pool that ever had a worker, and of default.
+struct st_live_pool {
+    char name[64];
+    uint64_t restarts[ST_LIVE_REASONS]; // by st_restart_reasons
+    uint64_t peak;                      // highest memory that a worker of it reported, bytes
 };
-void st_live_histograms(struct st_live *l, struct st_live_histogram *ret_wait, struct st_live_histogram *ret_work);
-// Restarts by pool: `row` is called for each pool and reason, from 0 on.
-typedef void st_live_restart_fn(void *ctx, struct st_sv pool, const char *reason, uint64_t n);
-void st_live_restarts(struct st_live *l, st_live_restart_fn *row, void *ctx);
+#define ST_LIVE_POOLS 64 // with figures of their own; more share the last
+size_t st_live_pools(struct st_live *l, struct st_live_pool ret[static ST_LIVE_POOLS]);
 
 #endif

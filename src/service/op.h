@@ -167,6 +167,10 @@ struct st_worker_row {
 struct st_req_restarted {      // a worker ended and another takes its place
     struct st_sv pool, reason; // oom, memory_stall, crash, killed, timeout, manual, config
 };
+struct st_metric_row { // one sample of /metrics
+    struct st_sv name, kind, labels, help;
+    uint64_t value; // thousandths
+};
 struct st_status {
     struct st_sv state; // "ok", "degraded", "no service"
     struct st_sv reason, store, version;
@@ -178,7 +182,7 @@ struct st_done {
 
 extern const struct st_record st_record_job, st_record_attempt, st_record_config, st_record_config_change,
     st_record_log, st_record_logs_state, st_record_queue_stats, st_record_sbom_stats, st_record_stats, st_record_count,
-    st_record_pool, st_record_worker, st_record_status, st_record_lease, st_record_ended, st_record_done;
+    st_record_pool, st_record_worker, st_record_metric, st_record_status, st_record_lease, st_record_ended, st_record_done;
 // Requests.
 extern const struct st_record st_record_req_id, st_record_req_list, st_record_req_retry, st_record_req_submit,
     st_record_req_claim, st_record_req_lease, st_record_req_end, st_record_req_key, st_record_req_config_set,

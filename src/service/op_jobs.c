@@ -31,6 +31,11 @@ static size_t reason_index(struct st_sv word)
     return i;
 }
 
+static double seconds_between(int64_t from_ms, int64_t to_ms)
+{
+    return (double)ST_MAX(to_ms - from_ms, (int64_t)0) / 1000;
+}
+
 int st_op_list(const struct st_op_call *c, struct st_err *err)
 {
     const struct st_req_list *q = c->request;
@@ -135,6 +140,8 @@ static int emit_claimed(void *ctx, const struct st_job *job, struct st_err *err)
     j.config = t->config;
     memcpy(t->id, j.id, sizeof t->id);
     t->fence = j.fence;
+    if (j.attempt == 1)
+        st_live_observe(t->c->live, ST_HIST_QUEUE, seconds_between(j.created_ms, j.started_ms));
     return t->c->emit(t->c->ctx, &j, err);
 }
 
@@ -181,29 +188,57 @@ int st_op_subject(const struct st_op_call *c, struct st_err *err)
                : c->emit(c->ctx, &(struct st_done){true}, err);
 }
 
-static int take_times(void *ctx, const struct st_job *job, struct st_err *err)
-{
-    int64_t *t = ctx;
-    t[0] = ST_MAX(job->started_ms - job->created_ms, (int64_t)0);
-    t[1] = ST_MAX(job->updated_ms - job->started_ms, (int64_t)0);
-    t[2] = job->dead;
-    return 0;
-}
-
 static void count_end(const struct st_op_call *c, const struct st_job *job, struct st_sv reason)
 {
-    int64_t t[3];
-    take_times(t, job, NULL);
+    double took = seconds_between(job->started_ms, job->updated_ms);
     if (job->state == ST_JOB_COMPLETED) {
         st_live_count(c->live, ST_COUNT_COMPLETED, 0);
-        st_live_job_ended(c->live, (uint64_t)t[0], (uint64_t)t[1]);
-    } else if (job->state != ST_JOB_CANCELLED) {
+        st_live_observe(c->live, ST_HIST_COMPLETED, took);
+    } else if (job->state == ST_JOB_CANCELLED) {
+        st_live_count(c->live, ST_COUNT_CANCELLED, 0);
+    } else {
         st_live_count(c->live, ST_COUNT_FAILED, reason_index(reason));
+        st_live_observe(c->live, ST_HIST_FAILED, took);
         if (job->state == ST_JOB_PENDING)
             st_live_count(c->live, ST_COUNT_RETRY, 0);
         if (job->dead)
             st_live_count(c->live, ST_COUNT_DEADLETTER, 0);
     }
+}
+
+// {"layers": 1200, ...}, milliseconds. What is not of this form tells nothing.
+static void count_phases(const struct st_op_call *c, struct st_sv phases)
+{
+    struct st_json j;
+    struct st_json_tok key, v;
+    uint64_t ms;
+    st_json_init(&j, phases);
+    if (!c->live || !phases.len || st_json_next(&j, &v, NULL) || v.type != ST_JSON_OBJECT)
+        return;
+    while (st_json_member(&j, &key, &v, NULL) > 0) {
+        size_t i = 0;
+        while (i < ST_PHASE_other && !st_sv_eq(key.raw, st_sv_of(st_live_phase_words[i])))
+            i++;
+        if (v.type == ST_JSON_NUMBER && st_sv_u64(v.raw, 10, &ms))
+            st_live_observe(c->live, (enum st_histogram_id)(ST_HIST_PHASE + i), (double)ms / 1000);
+        else if (st_json_skip(&j, &v, NULL))
+            return;
+    }
+}
+
+static void count_work(const struct st_op_call *c, const struct st_end *e)
+{
+    uint64_t cached = ST_MIN(e->layers_cached, e->layers_total);
+    st_live_add(c->live, ST_COUNT_BYTES_READ, 0, e->bytes_read);
+    st_live_add(c->live, ST_COUNT_CACHE_HITS, 0, cached);
+    st_live_add(c->live, ST_COUNT_CACHE_MISSES, 0, e->layers_total - cached);
+    if (e->peak_bytes)
+        st_live_observe(c->live, ST_HIST_PEAK, (double)e->peak_bytes);
+    if (e->state == ST_JOB_COMPLETED) {
+        st_live_add(c->live, ST_COUNT_PACKAGES, 0, e->packages);
+        st_live_add(c->live, ST_COUNT_UNKNOWNS, 0, e->unknowns);
+    }
+    count_phases(c, e->phases);
 }
 
 struct counted {
@@ -231,6 +266,7 @@ int st_op_finish(const struct st_op_call *c, struct st_err *err)
         return -1;
     if (c->live && st_store_get(c->store, st_sv_of(q->id), count_job, &t, err))
         return -1;
+    count_work(c, q);
     return c->emit(c->ctx, &a, err);
 }
 

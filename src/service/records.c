@@ -121,6 +121,16 @@ static const struct st_field sbom_stats[] = {
 };
 const struct st_record st_record_sbom_stats = ST_RECORD("SbomStats", SST, sbom_stats);
 
+#define MET struct st_metric_row
+static const struct st_field metric[] = {
+    {"name", ST_FIELD_TEXT_AT(MET, name)},
+    {"kind", ST_FIELD_TEXT_AT(MET, kind), .what = "counter, gauge or histogram"},
+    {"labels", ST_FIELD_TEXT_AT(MET, labels), .what = "as in /metrics"},
+    {"value", ST_FIELD_MILLI_AT(MET, value)},
+    {"help", ST_FIELD_TEXT_AT(MET, help)},
+};
+const struct st_record st_record_metric = ST_RECORD("Metric", MET, metric);
+
 #define STS struct st_stats
 static const struct st_field stats[] = {
     {"window", ST_FIELD_DURATION_AT(STS, window_s)},
@@ -288,6 +298,12 @@ static const struct st_field req_end[] = {
     {"signal", ST_FIELD_INT_AT(END, signal)},
     {"again", ST_FIELD_BOOL_AT(END, again), .what = "failed: try again after a backoff"},
     {"pool", ST_FIELD_TEXT_AT(END, pool), .max = 63, .what = "failed: try again there at once"},
+    {"phases", ST_FIELD_JSON_AT(END, phases), .what = "phase and its milliseconds"},
+    {"unknowns", ST_FIELD_U64_AT(END, unknowns), .max = INT64_MAX},
+    {"packages", ST_FIELD_U64_AT(END, packages), .max = INT64_MAX},
+    {"layersCached", ST_FIELD_U64_AT(END, layers_cached), .max = INT64_MAX},
+    {"layersTotal", ST_FIELD_U64_AT(END, layers_total), .max = INT64_MAX},
+    {"bytesRead", ST_FIELD_U64_AT(END, bytes_read), .max = INT64_MAX},
 };
 const struct st_record st_record_req_end = ST_RECORD("JobEnd", END, req_end);
 

@@ -167,6 +167,9 @@ struct st_end {
     // up, then it is dead; or, with a pool named, ready there at once. Neither: failed for good.
     bool again;
     struct st_sv pool;
+    // Of the work done, for metrics only; not stored. As in struct st_worker_end.
+    struct st_sv phases; // JSON object name -> ms
+    uint64_t unknowns, packages, layers_cached, layers_total, bytes_read;
 };
 #define ST_TRIES_DEFAULT 5
 // The end of an attempt. ST_E_CONFLICT when the lease is lost: nothing was changed. ret_state: what the job is now.
