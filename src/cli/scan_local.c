@@ -202,7 +202,10 @@ static int scan(struct record *r, const struct st_scan_ask *ask, struct st_err *
         .spill = home,
         .home = home,
         .resume = r->resumed[0] != '\0',
-        .cache_dir = !o->cache ? NULL : ask->cache_dir ? ask->cache_dir : home ? r->cache : NULL,
+        .cache_dir = !o->cache        ? NULL
+                     : ask->cache_dir ? ask->cache_dir
+                     : home           ? r->cache
+                                      : NULL,
         .cache_bytes = r->cache_bytes,
         .cache_age_s = r->cache_age_s,
         .deadline_ms = o->timeout_s ? (uint64_t)st_clock_mono_ms() + o->timeout_s * 1000 : 0,

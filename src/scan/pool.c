@@ -502,7 +502,6 @@ static void tell(struct pool *p)
 {
     pid_t pids[ST_SCAN_ANALYZERS_MAX];
     size_t n = 0, layer = SIZE_MAX;
-    const struct st_scan_observer *o = p->s->opt->observer;
     for (size_t i = 0; i < p->n_workers; i++) {
         struct worker *w = &p->workers[i];
         if (w->a.pid > 0)
@@ -510,8 +509,7 @@ static void tell(struct pool *p)
         if (!w->task)
             continue;
         layer = w->task->layer;
-        if (o && o->layer_bytes)
-            o->layer_bytes(o->ctx, w->task->layer, atomic_load_explicit(&w->a.watch->stored, memory_order_relaxed));
+        st_scan_tell(p->s, w->task->layer, w->a.watch, atomic_load_explicit(&w->a.watch->stored, memory_order_relaxed));
     }
     st_scan_sample(p->s, "layers", layer, pids, n);
 }

@@ -45,6 +45,19 @@ void st_scan_log(const struct st_scan *s, const char *fmt, ...)
     o->log(o->ctx, text);
 }
 
+void st_scan_tell(const struct st_scan *s, size_t i, const struct st_layer_watch *w, uint64_t bytes)
+{
+    const struct st_scan_observer *o = s->opt->observer;
+    if (o && o->layer_bytes)
+        o->layer_bytes(o->ctx, i, bytes);
+    if (!o || !o->layer_at)
+        return;
+    char path[ST_WATCH_PATH_MAX];
+    uint32_t n = atomic_load(&w->parsing) ? ST_MIN(w->path_len, (uint32_t)sizeof path) : 0;
+    memcpy(path, w->path, n);
+    o->layer_at(o->ctx, i, atomic_load_explicit(&w->entries, memory_order_relaxed), st_sv_mem(path, n));
+}
+
 // ---- memory of the tree, as seen from outside
 
 static uint64_t pss_of(pid_t pid)
@@ -293,15 +306,14 @@ static int converse(struct st_scan *s, struct st_analyzer *a, struct st_buf *b, 
     ST_AUTO_FREE char *buf = malloc(ST_PROTO_MAX);
     if (!buf)
         return st_err_nomem(err);
-    const struct st_scan_observer *ob = s->opt->observer;
     for (;;) {
         struct pollfd fd = {.fd = a->sock, .events = POLLIN};
         int k = poll(&fd, 1, ST_SCAN_TICK_MS);
         if (st_scan_check_time(s, err))
             return -1;
         if (k <= 0) {
-            if (ob && ob->layer_bytes && s->opt->opened->kind == ST_OPENED_STREAM)
-                ob->layer_bytes(ob->ctx, 0, atomic_load(&a->watch->archive) + atomic_load(&a->watch->stored));
+            if (s->opt->opened->kind == ST_OPENED_STREAM)
+                st_scan_tell(s, 0, a->watch, atomic_load(&a->watch->archive) + atomic_load(&a->watch->stored));
             st_scan_sample(s, "layers", SIZE_MAX, &a->pid, 1);
             continue;
         }

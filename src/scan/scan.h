@@ -18,6 +18,8 @@ struct st_scan_observer {
     void (*begin)(void *ctx, size_t layers, uint64_t stored_bytes); // 0 layers: not known yet (a stream)
     void (*layer_begin)(void *ctx, size_t layer, struct st_sv digest, uint64_t size);
     void (*layer_bytes)(void *ctx, size_t layer, uint64_t done); // bytes of the blob so far
+    void (*layer_at)(void *ctx, size_t layer, uint64_t entries,
+                     struct st_sv path); // tar entries; file in work or empty
     void (*layer_done)(void *ctx, size_t layer, bool cached);
     void (*end)(void *ctx);
     void (*warn)(void *ctx, const char *text);

@@ -68,6 +68,8 @@ static inline void st_scan_warn(const struct st_scan *s, const char *text)
         s->opt->observer->warn(s->opt->observer->ctx, text);
 }
 
+// Tell how far an analyzer is with layer i. The page is the analyzer's: nothing in it is trusted.
+void st_scan_tell(const struct st_scan *s, size_t i, const struct st_layer_watch *w, uint64_t bytes);
 void st_scan_log(const struct st_scan *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static inline uint64_t st_scan_spill_at(const struct st_scan *s)
 {

@@ -15,20 +15,20 @@
 enum st_source_choice { ST_FROM_ANY, ST_FROM_DOCKER, ST_FROM_PODMAN, ST_FROM_REGISTRY };
 
 struct st_scan_options {
-    uint64_t memory;        // bytes, of the whole process tree; 0: what the worker has
-    uint32_t threads;       // analyzers at once; 0: as many as there are processors
-    bool cache, has_cache;  // use the layer cache; not has_cache: the configuration decides
-    enum st_verify verify;  // not has_verify: blob
+    uint64_t memory;       // bytes, of the whole process tree; 0: what the worker has
+    uint32_t threads;      // analyzers at once; 0: as many as there are processors
+    bool cache, has_cache; // use the layer cache; not has_cache: the configuration decides
+    enum st_verify verify; // not has_verify: blob
     bool has_verify;
     bool strict, keep_going, offline;
-    struct st_sv platform;  // OS/ARCH[/VARIANT]; empty: this machine's
-    struct st_sv formats;   // of the SBOMs: "spdx-json,purls"; of a job cyclonedx-json is always among them
-    uint32_t width;         // columns of the terminal that the table goes to; 0: nothing is cut
-    uint64_t timeout_s;     // 0: the configuration's (a job), none (a local scan)
-    uint64_t bandwidth;     // bytes a second from the registry; 0: no limit
-    struct st_sv insecure;  // "host:port,host": registries whose certificate may be any, or that may have no TLS
-    struct st_sv path;      // how the client read the reference: the name of the file that it passed; empty: none
-    bool file;              // the image's bytes came along as a descriptor; set by the service
+    struct st_sv platform; // OS/ARCH[/VARIANT]; empty: this machine's
+    struct st_sv formats;  // of the SBOMs: "spdx-json,purls"; of a job cyclonedx-json is always among them
+    uint32_t width;        // columns of the terminal that the table goes to; 0: nothing is cut
+    uint64_t timeout_s;    // 0: the configuration's (a job), none (a local scan)
+    uint64_t bandwidth;    // bytes a second from the registry; 0: no limit
+    struct st_sv insecure; // "host:port,host": registries whose certificate may be any, or that may have no TLS
+    struct st_sv path;     // how the client read the reference: the name of the file that it passed; empty: none
+    bool file;             // the image's bytes came along as a descriptor; set by the service
 };
 
 extern const struct st_record st_record_scan_options;

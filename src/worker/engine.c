@@ -61,6 +61,15 @@ static void source_close(struct source *s)
     st_mem_release(&s->mem);
 }
 
+static bool in_list(struct st_sv list, struct st_sv host)
+{
+    struct st_sv one;
+    while (list.len && st_sv_split(&list, ',', &one))
+        if (st_sv_eq(one, host))
+            return true;
+    return false;
+}
+
 static struct st_pull_options pull_options(const struct source *s)
 {
     const struct st_engine_access *a = &s->q->access;
@@ -72,7 +81,7 @@ static struct st_pull_options pull_options(const struct source *s)
                                     .key_file = a->client_key,
                                     .bytes_per_second = s->q->options->bandwidth,
                                     .verbose = a->verbose,
-                                    .public_only = a->public_only,
+                                    .public_only = a->service && !in_list(a->private_, s->ref.domain),
                                     .deadline_ms = s->q->deadline_ms,
                                     .interrupted = s->q->interrupted};
 }
@@ -147,6 +156,15 @@ static int parse(struct source *s, struct st_err *err)
     s->opened = (struct st_opened){.fd = -1, .dirfd = -1};
     st_mem_init(&s->mem, 1 << 20, -1);
     st_arena_init(&s->arena, &s->mem);
+    if (s->q->file < 0 && s->q->access.service) {
+        if (st_reference_parse(text, NULL, NULL, &s->arena, &s->ref, err))
+            return -1;
+        return s->ref.source->network ? 0
+                                      : st_err_set(err, ST_E_INPUT,
+                                                   "'%.200s' is on somebody's machine: a job takes an image from a "
+                                                   "registry, or the file that `stella scan image` passes",
+                                                   s->q->image);
+    }
     if (s->q->file < 0)
         return st_reference_parse(text, st_reference_exists, NULL, &s->arena, &s->ref, err);
     if (st_reference_parse(text, passed_file, &path, &s->arena, &s->ref, err))
@@ -169,8 +187,9 @@ static int source_parse(struct source *s, const struct st_engine_request *q, str
         return -1;
     // A bare name could have been a registry's; one that starts with '/' or '.' could not.
     if (s->ref.by_rule && q->file < 0)
-        note(s, image[0] == '/' || image[0] == '.' ? "%s is read as a path"
-                                                   : "%s is read as a path (registry:%s would be the reference)",
+        note(s,
+             image[0] == '/' || image[0] == '.' ? "%s is read as a path"
+                                                : "%s is read as a path (registry:%s would be the reference)",
              image, image);
     return 0;
 }
@@ -366,6 +385,8 @@ static int after_scan(struct source *s, struct st_sbom_file *files, struct st_sc
 {
     const struct st_engine_observer *o = s->q->observer;
     say_digest(s, scan);
+    if (o && o->writing)
+        o->writing(o->ctx);
     int rc = write_outputs(s->q, files, st_scan_inventory(scan), &s->mem, err);
     if (rc == 0 && o && o->written)
         rc = o->written(o->ctx, scan, err);

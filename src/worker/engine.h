@@ -16,7 +16,8 @@ struct st_engine_access {
     size_t n_insecure;
     int source; // enum st_source_choice, of a reference without a scheme
     bool verbose;
-    bool public_only; // registries at private addresses are refused
+    bool service;          // a job: no path and no daemon of this machine, no registry at a private address ...
+    struct st_sv private_; // ... but those of these "HOST[:PORT],HOST"
 };
 
 struct st_engine_output {
@@ -31,6 +32,7 @@ struct st_engine_observer {
     void *ctx;
     const struct st_scan_observer *scan; // progress, warnings, subject
     void (*note)(void *ctx, const char *text);
+    void (*writing)(void *ctx); // the scan is done, its outputs are written now
     // The outputs are written; the verdict (--strict, failed layers) is not spoken yet. -1 fails the scan.
     int (*written)(void *ctx, const struct st_scan *scan, struct st_err *err);
 };
@@ -41,20 +43,20 @@ struct st_engine_request {
     uint64_t memory;  // budget of the process tree, bytes
     unsigned threads; // at least 1
     struct st_engine_access access;
-    int file;                    // an open file, pipe or directory that is the image; -1: by `image`. Borrowed
+    int file; // an open file, pipe or directory that is the image; -1: by `image`. Borrowed
     const struct st_engine_output *outputs;
     size_t n_outputs;
-    struct st_out *out;          // standard output
-    bool sync;                   // outputs have reached the disk when they get their names
-    const char *spill;           // directory of spill files where $TMPDIR is not set; NULL: /var/tmp
-    const char *home;            // state directory, for checkpoints; NULL: none are kept
-    const char *checkpoints;     // directory in it, "jobs/ID"; NULL: named by the image
-    bool resume;                 // use checkpoints of an earlier attempt
-    const char *cache_dir;       // NULL: no cache
+    struct st_out *out;      // standard output
+    bool sync;               // outputs have reached the disk when they get their names
+    const char *spill;       // directory of spill files where $TMPDIR is not set; NULL: /var/tmp
+    const char *home;        // state directory, for checkpoints; NULL: none are kept
+    const char *checkpoints; // directory in it, "jobs/ID"; NULL: named by the image
+    bool resume;             // use checkpoints of an earlier attempt
+    const char *cache_dir;   // NULL: no cache
     uint64_t cache_bytes, cache_age_s; // its limits (keys cache.max_bytes, cache.ttl); 0: the standard ones
     struct st_scan_stream stream;
     uint64_t checkpoint_files; // as in struct st_scan_request
-    uint64_t deadline_ms;        // CLOCK_MONOTONIC; 0: none
+    uint64_t deadline_ms;      // CLOCK_MONOTONIC; 0: none
     const volatile int *interrupted;
     const struct st_engine_observer *observer; // NULL allowed
 };
@@ -78,8 +80,8 @@ int st_engine_say_unknowns(const struct st_inventory *inv, struct st_out *o, str
 // local daemon. Stays open until the job has ended.
 struct st_engine_file;
 int st_engine_file_open(const struct st_engine_request *q, struct st_engine_file **ret, struct st_err *err);
-void st_engine_file_close(struct st_engine_file *f); // NULL allowed
-int st_engine_file_fd(const struct st_engine_file *f); // -1: nothing to pass, the image is a registry's
+void st_engine_file_close(struct st_engine_file *f);              // NULL allowed
+int st_engine_file_fd(const struct st_engine_file *f);            // -1: nothing to pass, the image is a registry's
 struct st_sv st_engine_file_path(const struct st_engine_file *f); // struct st_scan_options.path
 bool st_engine_file_failed(struct st_engine_file *f, struct st_err *ret_why); // a daemon's pipe ended too early
 

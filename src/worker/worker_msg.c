@@ -38,10 +38,14 @@ static const struct st_record record_subject = ST_RECORD("WorkerSubject", struct
 
 #define PRG struct st_worker_progress
 static const struct st_field progress[] = {
-    {"phase", ST_FIELD_TEXT_AT(PRG, phase), .max = 64}, {"digest", ST_FIELD_TEXT_AT(PRG, digest), .max = 128},
-    {"file", ST_FIELD_TEXT_AT(PRG, file), .max = 1024}, {"layer", ST_FIELD_U64_AT(PRG, layer)},
-    {"layers", ST_FIELD_U64_AT(PRG, layers)},           {"bytes", ST_FIELD_U64_AT(PRG, bytes)},
-    {"total", ST_FIELD_U64_AT(PRG, total)},             {"files", ST_FIELD_U64_AT(PRG, files)},
+    {"phase", ST_FIELD_TEXT_AT(PRG, phase), .max = 64},
+    {"digest", ST_FIELD_TEXT_AT(PRG, digest), .max = 128},
+    {"file", ST_FIELD_TEXT_AT(PRG, file), .max = 1024},
+    {"layer", ST_FIELD_U64_AT(PRG, layer)},
+    {"layers", ST_FIELD_U64_AT(PRG, layers)},
+    {"bytes", ST_FIELD_U64_AT(PRG, bytes)},
+    {"total", ST_FIELD_U64_AT(PRG, total)},
+    {"files", ST_FIELD_U64_AT(PRG, files)},
 };
 static const struct st_record record_progress = ST_RECORD("WorkerProgress", PRG, progress);
 
@@ -58,6 +62,7 @@ static const struct st_field end[] = {
     {"reason", ST_FIELD_TEXT_AT(END, reason), .max = 64},
     {"message", ST_FIELD_TEXT_AT(END, message)},
     {"resumedFrom", ST_FIELD_TEXT_AT(END, resumed_from), .max = ST_JOB_ID},
+    {"result", ST_FIELD_TEXT_AT(END, result), .max = 200},
     {"phases", ST_FIELD_JSON_AT(END, phases), .max = 1024},
     {"peakBytes", ST_FIELD_U64_AT(END, peak_bytes), .max = INT64_MAX},
     {"unknowns", ST_FIELD_U64_AT(END, unknowns), .max = INT64_MAX},
@@ -69,9 +74,12 @@ static const struct st_field end[] = {
 static const struct st_record record_end = ST_RECORD("WorkerEnd", END, end);
 
 const struct st_worker_kind_row st_worker_kinds[ST_WORKER_KINDS] = {
-    [ST_WORKER_JOB] = {"job", &record_job},           [ST_WORKER_STOP] = {"stop", &record_stop},
-    [ST_WORKER_SUBJECT] = {"subject", &record_subject}, [ST_WORKER_PROGRESS] = {"progress", &record_progress},
-    [ST_WORKER_LOG] = {"log", &record_log},           [ST_WORKER_END] = {"end", &record_end},
+    [ST_WORKER_JOB] = {"job", &record_job},
+    [ST_WORKER_STOP] = {"stop", &record_stop},
+    [ST_WORKER_SUBJECT] = {"subject", &record_subject},
+    [ST_WORKER_PROGRESS] = {"progress", &record_progress},
+    [ST_WORKER_LOG] = {"log", &record_log},
+    [ST_WORKER_END] = {"end", &record_end},
 };
 
 // ---- sending ------------------------------------------------------------------------------------
@@ -161,8 +169,8 @@ int st_worker_read(struct st_sv packet, enum st_worker_kind *ret_kind, void **re
     return 0;
 }
 
-int st_worker_recv(int sock, enum st_worker_kind *ret_kind, void **ret, struct st_worker_fds *ret_fds,
-                   bool *ret_closed, struct st_arena *a, struct st_err *err)
+int st_worker_recv(int sock, enum st_worker_kind *ret_kind, void **ret, struct st_worker_fds *ret_fds, bool *ret_closed,
+                   struct st_arena *a, struct st_err *err)
 {
     char one;
     *ret_closed = false;

@@ -46,6 +46,8 @@ struct st_worker_end {
     int exit_code;
     struct st_sv reason, message;      // empty reason: completed
     struct st_sv resumed_from, phases; // phases: JSON object name -> ms
+    struct st_sv result; // formats that lie in jobs/ID/FENCE/, "cyclonedx-json,purls"; empty: none. Also beside a
+                         // reason: what --strict or --keep-going judge is written all the same
     uint64_t peak_bytes, unknowns, packages, layers_cached, layers_total, bytes_read;
 };
 
