@@ -80,7 +80,7 @@ int st_fd_temp(const char *dir, struct st_err *err)
     return fd;
 }
 
-int st_fd_send(int sock, const void *buf, size_t n, const int *fds, size_t nfds)
+static int send_flags(int sock, const void *buf, size_t n, const int *fds, size_t nfds, int flags)
 {
     union {
         char bytes[CMSG_SPACE(ST_FD_PASS_MAX * sizeof(int))];
@@ -103,9 +103,19 @@ int st_fd_send(int sock, const void *buf, size_t n, const int *fds, size_t nfds)
     }
     ssize_t w;
     do
-        w = sendmsg(sock, &msg, MSG_NOSIGNAL);
+        w = sendmsg(sock, &msg, MSG_NOSIGNAL | flags);
     while (w < 0 && errno == EINTR);
     return w == (ssize_t)n ? 0 : -1;
+}
+
+int st_fd_send(int sock, const void *buf, size_t n, const int *fds, size_t nfds)
+{
+    return send_flags(sock, buf, n, fds, nfds, 0);
+}
+
+int st_fd_send_now(int sock, const void *buf, size_t n, const int *fds, size_t nfds)
+{
+    return send_flags(sock, buf, n, fds, nfds, MSG_DONTWAIT);
 }
 
 ssize_t st_fd_recv(int sock, void *buf, size_t n, int *ret_fds, size_t *inout_nfds)

@@ -20,6 +20,8 @@ int st_fd_temp(const char *dir, struct st_err *err);
 // recv: bytes, 0 at end of file, -1 with errno; descriptors not asked for are closed.
 #define ST_FD_PASS_MAX 4
 int st_fd_send(int sock, const void *buf, size_t n, const int *fds, size_t nfds);
+// The same, but EAGAIN instead of waiting for room.
+int st_fd_send_now(int sock, const void *buf, size_t n, const int *fds, size_t nfds);
 ssize_t st_fd_recv(int sock, void *buf, size_t n, int *ret_fds, size_t *inout_nfds);
 
 #endif

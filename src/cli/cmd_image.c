@@ -3,6 +3,9 @@
 #include "cli/cli.h"
 #include "cli/remote_opts.h"
 #include "cli/scan_cmd.h"
+#include "store/home.h"
+
+#include <limits.h>
 
 struct raw {
     const char *image, *platform;
@@ -37,33 +40,50 @@ static const struct st_opt options[] = {
      .def = "index", .choices = sorts},
 };
 
-static int resolve(const struct st_call *call, const char *verb, struct st_image_options *ret, struct st_err *err)
+typedef int print_fn(const struct st_inspect *in, struct st_arena *a, struct st_out *out, struct st_err *err);
+
+struct printing {
+    print_fn *print;
+    enum st_layer_sort sort;
+    struct st_out *out;
+};
+
+static int print(void *ctx, const struct st_inspect *in, struct st_arena *a, struct st_err *err)
+{
+    struct printing *p = ctx;
+    struct st_inspect sorted = *in;
+    sorted.sort = p->sort;
+    return p->print(&sorted, a, p->out, err);
+}
+
+static int inspect(const struct st_call *call, const char *verb, print_fn *table, print_fn *json, struct st_err *err)
 {
     const struct raw *r = call->options;
-    if (st_image_argument(call->parsed, r->image, verb, &ret->image, err) || st_platform_check(r->platform, err))
+    struct printing p = {r->format == JSON ? json : table, (enum st_layer_sort)r->sort, call->out};
+    struct st_scan_options o = {
+        .platform = st_sv_of(r->platform), .offline = r->offline, .bandwidth = r->remote.bandwidth};
+    struct st_scan_show show = {.mode = r->quiet ? ST_PROGRESS_OFF : (enum st_progress_mode)r->progress,
+                                .quiet = r->quiet};
+    char home[PATH_MAX];
+    struct st_engine_request q = {
+        .options = &o, .memory = r->memory, .access = st_remote_access(&r->remote), .file = -1};
+    if (st_image_argument(call->parsed, r->image, verb, &q.image, err) || st_platform_check(o.platform, err))
         return -1;
-    ret->platform = r->platform;
-    ret->remote = r->remote;
-    ret->memory = r->memory;
-    ret->progress = r->quiet ? ST_PROGRESS_OFF : (enum st_progress_mode)r->progress;
-    ret->quiet = r->quiet;
-    ret->offline = r->offline;
-    ret->json = r->format == JSON;
-    ret->sort = (enum st_layer_sort)r->sort;
-    ret->out = call->out;
-    return 0;
+    q.spill = st_home_path(home, NULL) ? NULL : home;
+    q.interrupted = st_cli_catch_signals();
+    st_scan_show_begin(&show);
+    q.observer = &show.engine;
+    return st_engine_inspect(&q, print, &p, err);
 }
 
 static int run_inspect(const struct st_call *call, struct st_err *err)
 {
-    struct st_image_options o = {0};
-    return resolve(call, "image inspect", &o, err) ? -1 : st_image_inspect(&o, err);
+    return inspect(call, "image inspect", st_inspect_table, st_inspect_json, err);
 }
 
 static int run_layers(const struct st_call *call, struct st_err *err)
 {
-    struct st_image_options o = {0};
-    return resolve(call, "image layers", &o, err) ? -1 : st_image_layers(&o, err);
+    return inspect(call, "image layers", st_layers_table, st_layers_json, err);
 }
 
 const struct st_verb st_verb_image_inspect = {

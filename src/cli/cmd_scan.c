@@ -1,18 +1,11 @@
-// stella scan image: checks what was asked for, keeps the job record, calls the engine.
+// stella scan image: checks what was asked for; the scan is done here or by a service.
 #include "base/ckd.h"
-#include "base/clock.h"
-#include "base/json.h"
-#include "base/quantity.h"
 #include "cli/cli.h"
 #include "cli/remote_opts.h"
 #include "cli/scan_cmd.h"
-#include "service/keys.h"
-#include "store/home.h"
-#include "store/store.h"
 
 #include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum format { FORMAT_TABLE, FORMAT_CYCLONEDX, FORMAT_SPDX, FORMAT_SYFT, FORMAT_PURLS };
 
@@ -125,21 +118,7 @@ int st_image_argument(const struct st_parsed *parsed, const char *option, const 
     return 0;
 }
 
-int st_platform_check(const char *platform, struct st_err *err)
-{
-    if (!platform)
-        return 0;
-    struct st_sv rest = st_sv_of(platform), part;
-    size_t n = 0;
-    bool good = !st_sv_ends(rest, ST_SV("/"));
-    for (; st_sv_split(&rest, '/', &part); n++)
-        good = good && part.len && part.len <= 32;
-    if (!good || n < 2 || n > 3)
-        return st_err_set(err, ST_E_USAGE, "invalid platform '%.100s' (examples: linux/amd64, linux/arm/v7)", platform);
-    return 0;
-}
-
-static int add_output(struct st_scan_options *o, const char *format, const char *path, struct st_err *err)
+static int add_output(struct st_scan_ask *o, const char *format, const char *path, struct st_err *err)
 {
     if (path && !strcmp(path, "-"))
         path = NULL;
@@ -150,7 +129,7 @@ static int add_output(struct st_scan_options *o, const char *format, const char 
         if (path && other && !strcmp(path, other))
             return st_err_set(err, ST_E_USAGE, "two outputs go to %.200s", path);
     }
-    o->outputs[o->n_outputs++] = (struct st_scan_output){format, path};
+    o->outputs[o->n_outputs++] = (struct st_engine_output){format, path, path ? 0 : st_terminal_width(1)};
     return 0;
 }
 
@@ -165,7 +144,7 @@ static int one_format(int *format, bool *given, int wanted, struct st_err *err)
     return 0;
 }
 
-static int outputs(const struct raw *r, const struct st_parsed *parsed, struct st_scan_options *o, struct st_err *err)
+static int outputs(const struct raw *r, const struct st_parsed *parsed, struct st_scan_ask *o, struct st_err *err)
 {
     int format = r->format;
     bool given = st_opt_source(parsed, "format") == ST_FROM_COMMAND_LINE;
@@ -203,12 +182,12 @@ static unsigned processors(void)
     return (unsigned)ST_MIN(ST_MAX(n, 1), ST_THREADS_MAX);
 }
 
-static int resolve(const struct raw *r, const struct st_parsed *parsed, struct st_scan_options *o, struct st_err *err)
+static int resolve(const struct raw *r, const struct st_parsed *parsed, struct st_scan_ask *o, struct st_err *err)
 {
     bool image_given = r->image || parsed->n_args;
     if ((image_given || !r->sandbox_report) && st_image_argument(parsed, r->image, "scan image", &o->image, err))
         return -1;
-    if (st_platform_check(r->platform, err) || outputs(r, parsed, o, err))
+    if (st_platform_check(st_sv_of(r->platform), err) || outputs(r, parsed, o, err))
         return -1;
     if (r->force && !r->retry)
         return st_err_set(err, ST_E_USAGE, "--force goes with --retry");
@@ -216,225 +195,60 @@ static int resolve(const struct raw *r, const struct st_parsed *parsed, struct s
         return st_err_set(err, ST_E_USAGE, "--retry needs the image of the failed scan");
     if (r->retry && !strcmp(o->image, "-"))
         return st_err_set(err, ST_E_USAGE, "--retry cannot read standard input again: give it as a file");
-    o->platform = r->platform;
+    o->options = (struct st_scan_options){
+        .memory = st_opt_source(parsed, "memory") == ST_FROM_DEFAULT ? 0 : r->memory,
+        .threads = (uint32_t)r->threads,
+        .cache = strcmp(r->cache, "off") != 0,
+        .has_cache = st_opt_source(parsed, "cache") != ST_FROM_DEFAULT,
+        .verify = (enum st_verify)r->verify,
+        .has_verify = r->verify != ST_VERIFY_BLOB,
+        .strict = r->strict,
+        .keep_going = r->keep_going,
+        .offline = r->offline,
+        .platform = st_sv_of(r->platform),
+        .timeout_s = r->timeout,
+        .bandwidth = r->remote.bandwidth,
+    };
     o->remote = r->remote;
     o->memory = r->memory;
     o->threads = r->threads ? (unsigned)r->threads : processors();
-    o->cache = strcmp(r->cache, "off") != 0;
-    o->cache_dir = o->cache && strcmp(r->cache, "on") != 0 ? r->cache : NULL;
-    o->verify = (enum st_verify)r->verify;
-    o->strict = r->strict;
-    o->keep_going = r->keep_going;
-    o->offline = r->offline;
+    o->cache_dir = o->options.cache && strcmp(r->cache, "on") != 0 ? r->cache : NULL;
     o->local = r->local;
     o->quiet = r->quiet;
     o->profile = r->profile || r->profile_output;
     o->profile_output = r->profile_output;
-    o->timeout_s = r->timeout;
     o->progress = r->quiet ? ST_PROGRESS_OFF : (enum st_progress_mode)r->progress;
+    o->retry = r->retry;
+    o->force = r->force;
     o->sandbox_report = r->sandbox_report;
     return 0;
 }
 
-// ---- the job record -----------------------------------------------------------------------------
-
-#define RETRY_DAYS 30
-#define ATTEMPTS_MAX 5
-
-struct record {
-    struct st_scan_events events; // first: the engine hands it back
-    struct st_store *store;       // NULL: no record is kept
-    char home[PATH_MAX];
-    struct st_job job;
-    char options[512], resumed[ST_JOB_ID + 1];
-    const char *image;
-};
-
-// A line of the log. Losing one is no reason to fail a scan.
-static void note(struct record *r, enum st_log_level level, const char *component, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
-static void note(struct record *r, enum st_log_level level, const char *component, const char *fmt, ...)
+static int sandbox_report(struct st_out *out, struct st_err *err)
 {
-    char text[ST_ERR_TEXT_MAX + 200];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    struct st_log_line l = {
-        .level = level, .component = st_sv_of(component), .job = st_sv_of(r->job.id), .message = st_sv_of(text)};
-    if (r->store)
-        st_store_log_add(r->store, &l, 1, NULL);
-}
-
-static void note_subject(struct st_scan_events *e, struct st_sv digest, uint64_t size)
-{
-    struct record *r = (struct record *)e;
-    struct st_err err = {0};
-    if (!r->store)
-        return;
-    if (st_store_subject(r->store, r->job.id, 0, digest, size, &err))
-        st_cli_warn("%s", err.text);
-    note(r, ST_LOG_DEBUG, "image", "its digest is " ST_SV_FMT ", %llu bytes as stored", ST_SV_ARG(digest),
-         (unsigned long long)size);
-}
-
-struct last {
-    enum st_job_state state;
-    uint32_t attempt;
-    char id[ST_JOB_ID + 1], reason[32], message[256];
-};
-
-static int keep_last(void *ctx, const struct st_job *job, struct st_err *err)
-{
-    struct last *l = ctx;
-    l->state = job->state;
-    l->attempt = job->attempt;
-    memcpy(l->id, job->id, sizeof l->id);
-    snprintf(l->reason, sizeof l->reason, ST_SV_FMT, ST_SV_ARG(job->reason));
-    snprintf(l->message, sizeof l->message, ST_SV_FMT, ST_SV_ARG(job->message));
-    return 0;
-}
-
-// The failed scan that --retry goes on from, by the rules of operator-surface 6.3.
-static int find_failed(struct record *r, const char *image, const struct raw *raw, struct st_err *err)
-{
-    struct last last = {0};
-    int64_t since = st_clock_wall_ms() - (int64_t)RETRY_DAYS * 86400 * 1000;
-    int found = r->store ? st_store_newest(r->store, st_sv_of(image), ST_SV_NULL, since, keep_last, &last, err) : 0;
-    if (found < 0)
+    struct st_sandbox_report rep;
+    if (st_scan_sandbox(&rep, err))
         return -1;
-    if (!found)
-        return st_err_set(err, ST_E_NOTFOUND, "no failed scan of %.200s in the last %dd; run without --retry", image,
-                          RETRY_DAYS);
-    if (last.state == ST_JOB_PROCESSING || last.state == ST_JOB_PENDING)
-        return st_err_set(err, ST_E_RETRY, "job %s scans this image right now", last.id);
-    if (last.state == ST_JOB_COMPLETED && !raw->force)
-        return st_err_set(err, ST_E_USAGE, "the last scan of %.200s (job %s) completed; --force scans it again", image,
-                          last.id);
-    if (last.attempt >= ATTEMPTS_MAX && !raw->force)
-        return st_err_set(err, ST_E_FAILED,
-                          "job %s was attempt %u, the last that is made by itself; --force tries again", last.id,
-                          last.attempt);
-    if (!raw->quiet)
-        st_cli_note("retry of job %s, which ended %s: %s", last.id, last.reason[0] ? last.reason : "so", last.message);
-    r->job.attempt = last.attempt + 1;
-    memcpy(r->resumed, last.id, sizeof r->resumed);
+    for (int i = 0; i < ST_SANDBOX_MEASURES_MAX; i++)
+        st_out_fmt(out, "%-14s %-24s %s\n", st_sandbox_word((enum st_sandbox_measure)i),
+                   st_sandbox_state_word(rep.state[i]), st_sandbox_what((enum st_sandbox_measure)i));
+    st_out_fmt(out, "%-14s %d\n", "landlock ABI", rep.landlock_abi);
     return 0;
-}
-
-static void options_json(const struct st_scan_options *o, char *buf, size_t cap)
-{
-    // Plain numbers and words of our own tables only: nothing here needs escaping.
-    snprintf(buf, cap,
-             "{\"memory\":%llu,\"threads\":%u,\"cache\":%s,\"verify\":\"%s\",\"strict\":%s,\"keepGoing\":%s,"
-             "\"timeoutSeconds\":%llu}",
-             (unsigned long long)o->memory, o->threads, o->cache ? "true" : "false",
-             st_choice_word(verifies, o->verify), o->strict ? "true" : "false", o->keep_going ? "true" : "false",
-             (unsigned long long)o->timeout_s);
-}
-
-// Without a usable state directory the scan goes on, with one warning.
-static void open_record(struct record *r)
-{
-    struct st_err err = {0};
-    if (st_home_make(r->home, &err) || st_store_open(r->home, true, &r->store, &err) ||
-        st_store_sweep(r->store, ST_TRIES_DEFAULT, NULL, NULL, &err)) {
-        st_cli_warn("%s; this scan is not recorded", err.text);
-        st_store_close(r->store);
-        r->store = NULL;
-    }
-}
-
-static void begin_record(struct record *r, struct st_scan_options *o)
-{
-    struct st_err err = {0};
-    options_json(o, r->options, sizeof r->options);
-    r->job.image = st_sv_of(o->image);
-    r->job.options = st_sv_of(r->options);
-    r->job.resumed_from = st_sv_of(r->resumed);
-    if (r->store && st_store_begin(r->store, &r->job, &err)) {
-        st_cli_warn("%s; this scan is not recorded", err.text);
-        st_store_close(r->store);
-        r->store = NULL;
-    }
-    if (!r->store)
-        return;
-    r->image = o->image;
-    note(r, ST_LOG_INFO, "scan", "started: %.200s, attempt %u", o->image, r->job.attempt);
-    o->home = r->home;
-    o->job_id = r->job.id;
-    o->resume_from = r->resumed[0] ? r->resumed : NULL;
-}
-
-// The search words of the scanner-oom runbook stand in lines of memory deaths, and in no others.
-static void note_end(struct record *r, int rc, const struct st_err *e)
-{
-    char peak[ST_QUANTITY_TEXT];
-    st_quantity_human(r->events.peak_bytes, peak);
-    if (rc == 0)
-        note(r, ST_LOG_INFO, "scan", "completed: %.200s, peak memory %s", r->image, peak);
-    else if (e->code == ST_E_MEMORY)
-        note(r, ST_LOG_ERROR, "sbom", "out of memory: heap exhausted: %s", e->text);
-    else if (e->code == ST_E_NOMEM)
-        note(r, ST_LOG_ERROR, "sbom", "out of memory: memory allocation failed: %s", e->text);
-    else
-        note(r, ST_LOG_ERROR, "scan", "failed: %s: %s", st_job_reason(e->code), e->text);
-}
-
-static void end_record(struct record *r, int rc, const struct st_err *scan_err)
-{
-    struct st_err err = {0};
-    if (!r->store)
-        return;
-    bool cancelled = rc && scan_err->code == ST_E_CANCELLED;
-    struct st_end end = {
-        .state = rc == 0     ? ST_JOB_COMPLETED
-                 : cancelled ? ST_JOB_CANCELLED
-                             : ST_JOB_FAILED,
-        .reason = rc ? st_sv_of(st_job_reason(scan_err->code)) : ST_SV_NULL,
-        .message = rc ? st_sv_of(scan_err->text) : ST_SV_NULL,
-        .exit_code = rc ? st_err_exit_code(scan_err->code) : 0,
-        .peak_bytes = r->events.peak_bytes,
-        .resumed_from = st_sv_of(r->resumed),
-    };
-    memcpy(end.id, r->job.id, sizeof end.id);
-    note_end(r, rc, scan_err);
-    if (st_store_finish(r->store, &end, ST_TRIES_DEFAULT, NULL, &err))
-        st_cli_warn("%s", err.text);
-    st_store_close(r->store);
 }
 
 static int run_scan(const struct st_call *call, struct st_err *err)
 {
-    const struct raw *raw = call->options;
-    struct st_scan_options o = {.out = call->out};
-    struct record r = {.events = {.subject = note_subject}, .job = {.attempt = 1}};
-    struct st_err local = {0}; // the record wants the text, also when the caller passes no err
-    if (resolve(raw, call->parsed, &o, err))
+    struct st_scan_ask ask = {.out = call->out};
+    if (resolve(call->options, call->parsed, &ask, err))
         return -1;
-    o.events = &r.events;
-    if (!o.image)
-        return st_scan_image(&o, err);
-    open_record(&r);
-    if (raw->retry && find_failed(&r, o.image, raw, err)) {
-        st_store_close(r.store);
-        return -1;
+    if (ask.sandbox_report) { // with an image: on standard error, then the scan
+        struct st_out to_err;
+        st_out_init_fd(&to_err, 2);
+        int rc = sandbox_report(ask.image ? &to_err : ask.out, err);
+        if (st_out_finish(&to_err, rc ? NULL : err) || rc || !ask.image)
+            return rc;
     }
-    // Neither the command line nor the environment says so: then the configuration does.
-    bool dedup = false;
-    if (r.store && st_opt_source(call->parsed, "cache") == ST_FROM_DEFAULT &&
-        st_key_bool(r.store, "cache.layer_dedup", &dedup, NULL) == 0)
-        o.cache = dedup;
-    if (r.store && o.cache &&
-        (st_key_bytes(r.store, "cache.max_bytes", &o.cache_bytes, NULL) ||
-         st_key_count(r.store, "cache.ttl", &o.cache_age_s, NULL)))
-        st_cli_warn("cache.max_bytes or cache.ttl cannot be read; the standard limits are kept");
-    begin_record(&r, &o);
-    int rc = st_scan_image(&o, &local);
-    end_record(&r, rc, &local);
-    if (rc && err)
-        *err = local;
-    return rc;
+    return st_scan_local(&ask, err);
 }
 
 const struct st_verb st_verb_scan_image = {

@@ -62,6 +62,9 @@ static const struct st_verb *const verbs[] = {
     NULL,
 };
 
+// Of the service, for itself.
+static const struct st_verb *const hidden[] = {&st_verb_worker, NULL};
+
 const struct st_program st_cli_program = {
     .name = "stella",
     .section = 1,
@@ -73,6 +76,7 @@ const struct st_program st_cli_program = {
                    "Data goes to standard output, everything else to standard error. A list is sorted, times are "
                    "UTC, and one image gives the same bytes each time.",
     .verbs = verbs,
+    .hidden = hidden,
     .groups = groups,
     .exit_codes = st_exit_codes,
     .environment = environment,

@@ -75,11 +75,11 @@ static int spells(const char *words, int argc, char *const *argv)
     return n;
 }
 
-static const struct st_verb *find_verb(const struct st_program *p, int argc, char *const *argv, int *ret_used)
+static const struct st_verb *find_in(const struct st_verb *const *v, int argc, char *const *argv, int *ret_used)
 {
     const struct st_verb *best = NULL;
     *ret_used = 0;
-    for (const struct st_verb *const *v = p->verbs; *v; v++) {
+    for (; v && *v; v++) {
         int n = spells((*v)->words, argc, argv);
         if (!n && (*v)->alias)
             n = spells((*v)->alias, argc, argv);
@@ -89,6 +89,12 @@ static const struct st_verb *find_verb(const struct st_program *p, int argc, cha
         }
     }
     return best;
+}
+
+static const struct st_verb *find_verb(const struct st_program *p, int argc, char *const *argv, int *ret_used)
+{
+    const struct st_verb *v = find_in(p->verbs, argc, argv, ret_used);
+    return v ? v : find_in(p->hidden, argc, argv, ret_used);
 }
 
 static const struct st_group *find_group(const struct st_program *p, int argc, char *const *argv, int *ret_used)

@@ -58,8 +58,9 @@ struct st_program {
     const char *about;       // one paragraph for --help
     const char *description; // paragraphs for the manual, separated by a blank line
     const struct st_verb *const
-        *verbs;                    // NULL-terminated, in the order that help shows; verbs of a group stand together
-    const struct st_group *groups; // word NULL ends
+        *verbs; // NULL-terminated, in the order that help shows; verbs of a group stand together
+    const struct st_verb *const *hidden; // verbs that no help, manual or completion shows; NULL: none
+    const struct st_group *groups;       // word NULL ends
     const struct st_term *exit_codes;
     const struct st_term *environment; // variables that no option row has; NULL: none
     const struct st_verb *version;     // what --version runs

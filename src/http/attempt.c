@@ -153,8 +153,8 @@ static curl_socket_t on_socket(void *ctx, curlsocktype purpose, struct curl_sock
         st_err_set(&x->err, ST_E_FAILED, "%s is %s, not this machine: plain HTTP is refused", x->now_origin.host,
                    x->address);
     else if (o->may_connect && !o->may_connect(o->ctx, what, x->address, proxy))
-        st_err_set(&x->err, ST_E_FAILED, "%s is at the %s address %s, which may not be connected to",
-                   x->now_origin.host, st_address_class_name(what), x->address);
+        st_err_set(&x->err, ST_E_INPUT, "%s is at the %s address %s, which may not be connected to", x->now_origin.host,
+                   st_address_class_name(what), x->address);
     else
         return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
     x->r.trouble = ST_HTTP_FORBIDDEN;

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
 #define HEAD_SIZE 512
@@ -138,6 +139,22 @@ static int open_path(const struct st_reference *ref, const char *path, struct st
     if (fd < 0 || fstat(fd, &st))
         return st_err_sys(err, "open %s", path);
     if (S_ISDIR(st.st_mode) ? open_dir(ref, path, fd, ret, err) : open_file(path, fd, &st, ret, err))
+        return -1;
+    st_take_fd(&fd);
+    return 0;
+}
+
+int st_source_open_fd(const struct st_reference *ref, int passed, struct st_opened *ret, struct st_err *err)
+{
+    struct stat st;
+    char name[256]; // for messages
+    snprintf(name, sizeof name, ST_SV_FMT, ST_SV_ARG(ref->path.len ? ref->path : ref->text));
+    ST_AUTO_CLOSE int fd = fcntl(passed, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (fd < 0 || fstat(fd, &st))
+        return st_err_sys(err, "%s", name);
+    if (S_ISREG(st.st_mode) && lseek(fd, 0, SEEK_SET)) // an earlier attempt may have read of it
+        return st_err_sys(err, "read %s", name);
+    if (S_ISDIR(st.st_mode) ? open_dir(ref, name, fd, ret, err) : open_file(name, fd, &st, ret, err))
         return -1;
     st_take_fd(&fd);
     return 0;

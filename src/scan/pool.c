@@ -57,8 +57,10 @@ static uint64_t slice(const struct pool *p, bool alone)
     return each - ST_SCAN_ANALYZER_BASE;
 }
 
-static size_t worker_count(const struct st_scan *s, size_t n_tasks)
+size_t st_pool_count(const struct st_scan *s, size_t n_tasks)
 {
+    if (s->streaming)
+        return 1;
     uint64_t fit = (s->opt->memory - st_scan_base(s)) / (ST_SCAN_ANALYZER_BASE + ST_SCAN_SLICE_MIN);
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     size_t want = s->opt->threads ? s->opt->threads : cpus > 0 ? (size_t)cpus : 1;
@@ -192,7 +194,7 @@ static int send_job(struct pool *p, struct worker *w, struct task *t, struct st_
         return -1;
     uint64_t limit = slice(p, t->solo);
     struct st_wire_out o = st_proto_begin(&p->msg, ST_PROTO_LAYER);
-    st_job_put_mem(&o, (struct st_job_mem){limit, ST_MIN(limit, ST_SCAN_SPILL_AT)});
+    st_job_put_mem(&o, (struct st_job_mem){limit, ST_MIN(limit, st_scan_spill_at(p->s))});
     st_wire_put_u64(&o, w->from);
     st_wire_put_u64(&o, off);
     st_wire_put_u64(&o, len);
@@ -345,6 +347,13 @@ static int finished(struct pool *p, struct worker *w, struct st_err *err)
         return fail_layer(p, i, &why, err);
     if (s->opt->observer && s->opt->observer->layer_done)
         s->opt->observer->layer_done(s->opt->observer->ctx, i, false);
+    const struct st_layer_stats *t = &s->layers[i].stats;
+    st_scan_log(s,
+                "layer %zu of %zu: %llu files, %llu bytes unpacked, %llu ms; memory %llu KiB, spilled %llu KiB, "
+                "read twice %llu",
+                i + 1, s->n_layers, (unsigned long long)t->files, (unsigned long long)t->bytes,
+                (unsigned long long)s->layers[i].ms, (unsigned long long)(t->peak >> 10),
+                (unsigned long long)(t->spilled >> 10), (unsigned long long)t->rereads);
     return 0;
 }
 
@@ -493,7 +502,6 @@ static void tell(struct pool *p)
 {
     pid_t pids[ST_SCAN_ANALYZERS_MAX];
     size_t n = 0, layer = SIZE_MAX;
-    const struct st_scan_observer *o = p->s->opt->observer;
     for (size_t i = 0; i < p->n_workers; i++) {
         struct worker *w = &p->workers[i];
         if (w->a.pid > 0)
@@ -501,8 +509,7 @@ static void tell(struct pool *p)
         if (!w->task)
             continue;
         layer = w->task->layer;
-        if (o && o->layer_bytes)
-            o->layer_bytes(o->ctx, w->task->layer, atomic_load_explicit(&w->a.watch->stored, memory_order_relaxed));
+        st_scan_tell(p->s, w->task->layer, w->a.watch, atomic_load_explicit(&w->a.watch->stored, memory_order_relaxed));
     }
     st_scan_sample(p->s, "layers", layer, pids, n);
 }
@@ -551,7 +558,7 @@ int st_pool_run(struct st_scan *s, const size_t *todo, size_t n, struct st_err *
         return -1;
     p->s = s;
     st_buf_init(&p->msg, &s->mem);
-    p->n_workers = worker_count(s, n);
+    p->n_workers = st_pool_count(s, n);
     for (size_t i = 0; i < p->n_workers; i++) {
         p->workers[i].a = ST_ANALYZER_NONE;
         p->workers[i].out = p->workers[i].spill = p->workers[i].blob = -1;

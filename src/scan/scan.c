@@ -32,6 +32,32 @@ int st_scan_check_time(const struct st_scan *s, struct st_err *err)
     return 0;
 }
 
+void st_scan_log(const struct st_scan *s, const char *fmt, ...)
+{
+    char text[400];
+    const struct st_scan_observer *o = s->opt->observer;
+    if (!o || !o->log)
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    o->log(o->ctx, text);
+}
+
+void st_scan_tell(const struct st_scan *s, size_t i, const struct st_layer_watch *w, uint64_t bytes)
+{
+    const struct st_scan_observer *o = s->opt->observer;
+    if (o && o->layer_bytes)
+        o->layer_bytes(o->ctx, i, bytes);
+    if (!o || !o->layer_at)
+        return;
+    char path[ST_WATCH_PATH_MAX];
+    uint32_t n = atomic_load(&w->parsing) ? ST_MIN(w->path_len, (uint32_t)sizeof path) : 0;
+    memcpy(path, w->path, n);
+    o->layer_at(o->ctx, i, atomic_load_explicit(&w->entries, memory_order_relaxed), st_sv_mem(path, n));
+}
+
 // ---- memory of the tree, as seen from outside
 
 static uint64_t pss_of(pid_t pid)
@@ -192,8 +218,11 @@ static void open_stores(struct st_scan *s)
         return;
     st_fragstore_sweep(s->opt->state_dir, "jobs", ST_CHECKPOINT_AGE_MAX);
     struct st_sv id = st_scan_hex(s->image.subject.config_digest);
-    snprintf(s->job_sub, sizeof s->job_sub, "jobs/%.*s", (int)ST_MIN(id.len, (size_t)ST_DIGEST_HEX),
-             id.ptr ? id.ptr : "");
+    if (s->opt->checkpoints)
+        snprintf(s->job_sub, sizeof s->job_sub, "%s", s->opt->checkpoints);
+    else
+        snprintf(s->job_sub, sizeof s->job_sub, "jobs/%.*s", (int)ST_MIN(id.len, (size_t)ST_DIGEST_HEX),
+                 id.ptr ? id.ptr : "");
     snprintf(s->state_dir, sizeof s->state_dir, "%s", s->opt->state_dir);
     if (!s->opt->resume)
         st_fragstore_remove(s->state_dir, s->job_sub);
@@ -277,15 +306,14 @@ static int converse(struct st_scan *s, struct st_analyzer *a, struct st_buf *b, 
     ST_AUTO_FREE char *buf = malloc(ST_PROTO_MAX);
     if (!buf)
         return st_err_nomem(err);
-    const struct st_scan_observer *ob = s->opt->observer;
     for (;;) {
         struct pollfd fd = {.fd = a->sock, .events = POLLIN};
         int k = poll(&fd, 1, ST_SCAN_TICK_MS);
         if (st_scan_check_time(s, err))
             return -1;
         if (k <= 0) {
-            if (ob && ob->layer_bytes && s->opt->opened->kind == ST_OPENED_STREAM)
-                ob->layer_bytes(ob->ctx, 0, atomic_load(&a->watch->archive) + atomic_load(&a->watch->stored));
+            if (s->opt->opened->kind == ST_OPENED_STREAM)
+                st_scan_tell(s, 0, a->watch, atomic_load(&a->watch->archive) + atomic_load(&a->watch->stored));
             st_scan_sample(s, "layers", SIZE_MAX, &a->pid, 1);
             continue;
         }
@@ -479,6 +507,33 @@ static void keep_limits(struct st_scan *s)
         st_fragstore_prune(&s->cache, &limits, &pruned, NULL);
 }
 
+// What layers side by side would take: what spills is in memory up to where it does.
+static uint64_t estimate(const struct st_scan *s)
+{
+    return st_scan_base(s) + s->mem.spill_at +
+           st_pool_count(s, s->n_layers) * (ST_SCAN_ANALYZER_BASE + ST_SCAN_SPILL_AT);
+}
+
+static void choose_way(struct st_scan *s)
+{
+    const struct st_scan_stream *w = &s->opt->stream;
+    uint64_t size = s->image.subject.size, needs = estimate(s);
+    bool large = w->sized && size >= w->from, tight = w->above && needs > w->above;
+    if (large)
+        st_scan_log(s, "streaming: the image has %llu bytes, the threshold is %llu: one layer at a time, early spill",
+                    (unsigned long long)size, (unsigned long long)w->from);
+    else if (tight)
+        st_scan_log(s,
+                    "streaming forced by memory limit: layers side by side would take about %llu MiB, more than half "
+                    "of the limit",
+                    (unsigned long long)(needs >> 20));
+    s->streaming = large || tight;
+    if (s->streaming)
+        s->mem.spill_at = ST_MIN(s->mem.limit, (size_t)(2 * ST_SCAN_SPILL_EARLY));
+    else
+        st_scan_log(s, "%zu layers, %zu at a time", s->n_layers, st_pool_count(s, s->n_layers));
+}
+
 static int read_layers(struct st_scan *s, struct st_err *err)
 {
     s->n_layers = s->image.subject.n_layers;
@@ -490,6 +545,7 @@ static int read_layers(struct st_scan *s, struct st_err *err)
     for (size_t i = 0; i < s->n_layers; i++)
         s->fragments[i] = -1;
     open_stores(s);
+    choose_way(s);
     const struct st_scan_observer *ob = s->opt->observer;
     bool stream = s->opt->opened->kind == ST_OPENED_STREAM; // all is read already
     if (ob && ob->begin && !stream)
@@ -554,6 +610,8 @@ static int run(struct st_scan *s, struct st_err *err)
         return -1;
     s->image.subject.name = st_sv_of(s->opt->name);
     uint64_t t1 = st_scan_now_ms();
+    if (s->opt->observer && s->opt->observer->subject)
+        s->opt->observer->subject(s->opt->observer->ctx, &s->image.subject);
     if (read_layers(s, err))
         return -1;
     uint64_t t2 = st_scan_now_ms();

@@ -14,12 +14,24 @@ enum st_verify { ST_VERIFY_NONE, ST_VERIFY_BLOB, ST_VERIFY_FULL };
 // Told of the scan's course, from the thread that runs it. Any may be NULL.
 struct st_scan_observer {
     void *ctx;
+    void (*subject)(void *ctx, const struct st_subject *sub);       // once, as soon as the manifest is read
     void (*begin)(void *ctx, size_t layers, uint64_t stored_bytes); // 0 layers: not known yet (a stream)
     void (*layer_begin)(void *ctx, size_t layer, struct st_sv digest, uint64_t size);
     void (*layer_bytes)(void *ctx, size_t layer, uint64_t done); // bytes of the blob so far
+    void (*layer_at)(void *ctx, size_t layer, uint64_t entries,
+                     struct st_sv path); // tar entries; file in work or empty
     void (*layer_done)(void *ctx, size_t layer, bool cached);
     void (*end)(void *ctx);
     void (*warn)(void *ctx, const char *text);
+    void (*log)(void *ctx, const char *text); // what was decided and measured: a line for the log, at debug level
+};
+
+// Streaming: one layer at a time, and contents of files go to the spill file early. Slower on many processors, and in
+// the least memory. The bytes of the result are the same. Zeroes: never.
+struct st_scan_stream {
+    bool sized;     // from this size on:
+    uint64_t from;  // bytes as stored
+    uint64_t above; // and when layers side by side are estimated to take more than this; 0: no matter
 };
 
 struct st_scan_request {
@@ -37,7 +49,9 @@ struct st_scan_request {
     uint64_t cache_bytes, cache_age_s; // its limits (fragstore.h); 0: the standard ones
     const char *state_dir;             // for checkpoints; NULL: none
     const char *spill_dir;
-    bool resume;                             // use checkpoints of an earlier try
+    const char *checkpoints; // in state_dir, "jobs/NAME"; NULL: named by the image's configuration
+    bool resume;             // use checkpoints of an earlier try
+    struct st_scan_stream stream;
     const struct st_scan_observer *observer; // NULL allowed
     const volatile int *interrupted;         // set by a signal handler; NULL allowed
 };

@@ -12,8 +12,9 @@
 // What a process costs beside its budget: code, libraries, stack, heap of the C library. Measured (docs/BENCHMARKS.md).
 #define ST_SCAN_PARENT_BASE (3ull << 20)
 #define ST_SCAN_ANALYZER_BASE (3ull << 20)
-#define ST_SCAN_SLICE_MIN (4ull << 20) // with less for each, fewer analyzers are started
-#define ST_SCAN_SPILL_AT (8ull << 20)  // contents of files go to the spill file from here on, whatever the budget
+#define ST_SCAN_SLICE_MIN (4ull << 20)   // with less for each, fewer analyzers are started
+#define ST_SCAN_SPILL_AT (8ull << 20)    // contents of files go to the spill file from here on, whatever the budget
+#define ST_SCAN_SPILL_EARLY (2ull << 20) // the same when streaming
 #define ST_SCAN_ANALYZERS_MAX 16
 #define ST_SCAN_TICK_MS 200
 
@@ -38,7 +39,8 @@ struct st_scan {
     struct st_fragstore cache, job;
     char job_sub[96]; // below the state directory
     char state_dir[PATH_MAX];
-    int *passed; // STREAM: fragments in order of blobs
+    bool streaming; // one layer at a time, early spill
+    int *passed;    // STREAM: fragments in order of blobs
     size_t n_passed;
 };
 
@@ -66,6 +68,16 @@ static inline void st_scan_warn(const struct st_scan *s, const char *text)
         s->opt->observer->warn(s->opt->observer->ctx, text);
 }
 
+// Tell how far an analyzer is with layer i. The page is the analyzer's: nothing in it is trusted.
+void st_scan_tell(const struct st_scan *s, size_t i, const struct st_layer_watch *w, uint64_t bytes);
+void st_scan_log(const struct st_scan *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static inline uint64_t st_scan_spill_at(const struct st_scan *s)
+{
+    return s->streaming ? ST_SCAN_SPILL_EARLY : ST_SCAN_SPILL_AT;
+}
+
+// How many analyzers work on so many layers.
+size_t st_pool_count(const struct st_scan *s, size_t n_layers);
 // Scan the layers `todo` (indices). Failures are kept in s->layers with keep_going, else the first ends it.
 int st_pool_run(struct st_scan *s, const size_t *todo, size_t n, struct st_err *err);
 // The child that reads a directory as a tar stream. *ret_fd: the reading end.

@@ -19,6 +19,8 @@ const struct st_key st_keys[] = {
      "layers that were not used for so long leave the cache; off: none do"},
     {"queue.max_pending", ST_KEY_COUNT, "100000", 1, 10000000, false,
      "pending jobs from which on submissions are refused for now"},
+    {"registry.allow_private", ST_KEY_HOSTS, "none", 0, 0, false,
+     "registries that may have a loopback, private or link-local address, as HOST:PORT,HOST"},
     {"retry.max_attempts", ST_KEY_COUNT, "5", 1, 100, false, "attempts of a job before it becomes a dead letter"},
     {"routing.large_image_pool", ST_KEY_POOL, "none", 0, 0, false,
      "pool for large images and for those of unknown size"},
@@ -113,6 +115,21 @@ static int canonical_bytes(const struct st_key *k, struct st_sv v, char ret[stat
     return 0;
 }
 
+static bool host_list(struct st_sv v)
+{
+    struct st_sv one;
+    if (!v.len || v.len >= ST_KEY_TEXT || st_sv_ends(v, ST_SV(",")))
+        return false;
+    while (v.len && st_sv_split(&v, ',', &one)) {
+        if (!one.len)
+            return false;
+        for (size_t i = 0; i < one.len; i++)
+            if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789.-:[]", one.ptr[i]))
+                return false;
+    }
+    return true;
+}
+
 int st_key_canonical(const struct st_key *k, struct st_sv v, char ret[static ST_KEY_TEXT], struct st_err *err)
 {
     uint64_t n;
@@ -146,6 +163,12 @@ int st_key_canonical(const struct st_key *k, struct st_sv v, char ret[static ST_
         if (!st_sv_eq(v, ST_SV("true")) && !st_sv_eq(v, ST_SV("false")))
             return st_err_set(err, ST_E_USAGE, "invalid value '" ST_SV_FMT "' for %s (true or false)", ST_SV_ARG(shown),
                               k->name);
+        break;
+    case ST_KEY_HOSTS:
+        if (!host_list(v))
+            return st_err_set(err, ST_E_USAGE,
+                              "invalid list '" ST_SV_FMT "' for %s (HOST or HOST:PORT, with commas; at most %d bytes)",
+                              ST_SV_ARG(shown), k->name, ST_KEY_TEXT - 1);
         break;
     case ST_KEY_POOL:
         if (!st_pool_name(v))

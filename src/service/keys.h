@@ -11,8 +11,9 @@ enum st_key_kind {
     ST_KEY_DURATION,     // seconds, canonical "20m"
     ST_KEY_DURATION_OFF, // or "off" (never; also 0)
     ST_KEY_COUNT,
-    ST_KEY_BOOL, // true, false
-    ST_KEY_POOL, // name of a pool that exists; may be unset
+    ST_KEY_BOOL,  // true, false
+    ST_KEY_POOL,  // name of a pool that exists; may be unset
+    ST_KEY_HOSTS, // "HOST[:PORT],HOST"; may be unset
 };
 
 struct st_key {

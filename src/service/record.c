@@ -197,6 +197,38 @@ void st_record_write(struct st_json_out *w, const struct st_record *r, const voi
     st_json_close(w, '}');
 }
 
+static bool says_nothing(const struct st_field *f, const void *value)
+{
+    const void *p = at(value, f);
+    if (f->has)
+        return !known(value, f);
+    switch (f->kind) {
+    case ST_FIELD_TEXT:
+    case ST_FIELD_JSON:
+        return ((const struct st_sv *)p)->len == 0;
+    case ST_FIELD_ID:
+        return *(const char *)p == '\0';
+    case ST_FIELD_BOOL:
+        return !*(const bool *)p;
+    case ST_FIELD_U32:
+    case ST_FIELD_INT:
+        return *(const uint32_t *)p == 0;
+    case ST_FIELD_WORD:
+        return false;
+    default:
+        return *(const uint64_t *)p == 0;
+    }
+}
+
+void st_record_brief(struct st_json_out *w, const struct st_record *r, const void *value)
+{
+    st_json_open(w, '{');
+    for (size_t i = 0; i < r->n; i++)
+        if (!says_nothing(&r->fields[i], value))
+            write_field(w, &r->fields[i], value);
+    st_json_close(w, '}');
+}
+
 void *st_record_dup(const struct st_record *r, const void *value, struct st_arena *a, struct st_err *err)
 {
     char *copy = st_arena_alloc(a, r->size, err);
@@ -355,6 +387,8 @@ static int read_value(const struct st_field *f, struct st_json *j, const struct 
     }
     if (f->kind == ST_FIELD_BOOL && (v->type == ST_JSON_TRUE || v->type == ST_JSON_FALSE)) {
         *(bool *)((char *)value + f->offset) = v->type == ST_JSON_TRUE;
+        if (f->has)
+            *((bool *)value + f->has - 1) = true;
         return 0;
     }
     if (f->kind == ST_FIELD_BOOL)

@@ -65,6 +65,8 @@ struct st_record {
 
 void st_record_write(struct st_json_out *w, const struct st_record *r, const void *value);
 void st_record_members(struct st_json_out *w, const struct st_record *r, const void *value); // into an open object
+// The same without what is null, false, or 0 (where 0 needs no `has`): one text for one meaning.
+void st_record_brief(struct st_json_out *w, const struct st_record *r, const void *value);
 // A copy with its texts in the arena.
 void *st_record_dup(const struct st_record *r, const void *value, struct st_arena *a, struct st_err *err);
 // One JSON object into *inout (zeroed by the caller, but for the fields of `seen`, which st_record_set put there).

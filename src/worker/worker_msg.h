@@ -16,7 +16,7 @@ struct st_worker_job {
     uint64_t fence;
     uint32_t attempt;
     struct st_sv image;
-    struct st_sv options;    // JSON object: what `scan image` was asked (src/worker/scan_options.h)
+    struct st_sv options;    // JSON object: what `scan image` was asked (service/scan_options.h)
     struct st_sv config;     // JSON object key -> value: the snapshot
     struct st_sv home;       // state directory: jobs/ID/ for checkpoints, jobs/ID/FENCE/ for the result
     uint64_t memory_limit;   // effective limit of the slot, bytes
@@ -46,6 +46,8 @@ struct st_worker_end {
     int exit_code;
     struct st_sv reason, message;      // empty reason: completed
     struct st_sv resumed_from, phases; // phases: JSON object name -> ms
+    struct st_sv result; // formats that lie in jobs/ID/FENCE/, "cyclonedx-json,purls"; empty: none. Also beside a
+                         // reason: what --strict or --keep-going judge is written all the same
     uint64_t peak_bytes, unknowns, packages, layers_cached, layers_total, bytes_read;
 };
 
@@ -78,5 +80,8 @@ struct st_worker_fds {
 };
 int st_worker_recv(int sock, enum st_worker_kind *ret_kind, void **ret, struct st_worker_fds *ret_fds, bool *ret_closed,
                    struct st_arena *a, struct st_err *err);
+// The bytes of one packet, without a socket. 0 or -1.
+int st_worker_read(struct st_sv packet, enum st_worker_kind *ret_kind, void **ret, struct st_arena *a,
+                   struct st_err *err);
 
 #endif
