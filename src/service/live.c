@@ -37,12 +37,12 @@ struct worker {
 };
 
 static const size_t texts_of_row[] = {
-    offsetof(struct st_worker_row, id),          offsetof(struct st_worker_row, pool),
-    offsetof(struct st_worker_row, state),       offsetof(struct st_worker_row, job),
-    offsetof(struct st_worker_row, phase),       offsetof(struct st_worker_row, layer),
-    offsetof(struct st_worker_row, enforced),    offsetof(struct st_worker_row, restarts_by),
-    offsetof(struct st_worker_row, last_job),    offsetof(struct st_worker_row, reason),
-    offsetof(struct st_worker_row, evidence),    offsetof(struct st_worker_row, note),
+    offsetof(struct st_worker_row, id),       offsetof(struct st_worker_row, pool),
+    offsetof(struct st_worker_row, state),    offsetof(struct st_worker_row, job),
+    offsetof(struct st_worker_row, phase),    offsetof(struct st_worker_row, layer),
+    offsetof(struct st_worker_row, enforced), offsetof(struct st_worker_row, restarts_by),
+    offsetof(struct st_worker_row, last_job), offsetof(struct st_worker_row, reason),
+    offsetof(struct st_worker_row, evidence), offsetof(struct st_worker_row, note),
 };
 #define TEXTS ST_LEN(texts_of_row)
 

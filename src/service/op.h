@@ -158,10 +158,10 @@ struct st_count_row {
 struct st_worker_row {
     struct st_sv id, pool, state; // "HOST/POOL-N"; idle, busy, starting, stalled, stopping, dead
     struct st_sv job, phase, layer, enforced;
-    struct st_sv restarts_by;        // JSON object reason -> count
-    struct st_sv last_job, reason;   // of its last process that did not end by itself
-    struct st_sv evidence;           // JSON object; of that process
-    struct st_sv note;               // why it does not do what is wanted of it; empty: it does
+    struct st_sv restarts_by;      // JSON object reason -> count
+    struct st_sv last_job, reason; // of its last process that did not end by itself
+    struct st_sv evidence;         // JSON object; of that process
+    struct st_sv note;             // why it does not do what is wanted of it; empty: it does
     uint64_t memory, memory_limit, memory_peak, file_bytes, events_max, events_oom_kill, restarts;
     uint64_t memory_asked; // limit that its pool asks for; memory_limit is what this host can give of it
     uint64_t generation;   // of its pool, at its last start
@@ -183,10 +183,10 @@ struct st_wanted {
     struct st_sv pool;
     uint64_t memory; // limit of one worker
     uint32_t count;
-    uint64_t generation;  // raised by workers.restart
-    bool force;           // for this generation workers are not asked first
-    struct st_sv config;  // JSON object: the restart keys
-    uint64_t cancels;     // jobs in work that are to be cancelled, of all pools
+    uint64_t generation; // raised by workers.restart
+    bool force;          // for this generation workers are not asked first
+    struct st_sv config; // JSON object: the restart keys
+    uint64_t cancels;    // jobs in work that are to be cancelled, of all pools
 };
 #define ST_MARK_GENERATION "generation:" // and the pool's name
 #define ST_MARK_RESTART_OF "restart of:" // hash of the configuration that its last restart brings

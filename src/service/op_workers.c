@@ -44,7 +44,8 @@ static int add_pool(struct pools *p, struct st_sv name, uint64_t memory, uint64_
     struct st_wanted *w = &p->rows[p->n++];
     uint64_t forced;
     *w = (struct st_wanted){.memory = memory, .count = (uint32_t)count};
-    if (st_arena_dup(p->c->arena, name, &w->pool, err) || mark_of(p->c, ST_MARK_GENERATION, name, &w->generation, err) ||
+    if (st_arena_dup(p->c->arena, name, &w->pool, err) ||
+        mark_of(p->c, ST_MARK_GENERATION, name, &w->generation, err) ||
         mark_of(p->c, ST_MARK_FORCED, name, &forced, err))
         return -1;
     w->force = forced && forced == w->generation;
@@ -68,8 +69,8 @@ static int all_pools(struct pools *p, struct st_err *err)
     p->rows = st_arena_array(p->c->arena, POOLS_MAX, sizeof *p->rows, err);
     named.rows = st_arena_array(p->c->arena, POOLS_MAX, sizeof *p->rows, err);
     if (!p->rows || !named.rows || st_key_bytes(p->c->store, "worker.memory_limit", &memory, err) ||
-        st_key_count(p->c->store, "worker.count", &count, err) ||
-        add_pool(p, ST_SV("default"), memory, count, err) || st_store_pools(p->c->store, keep_pool, &named, err))
+        st_key_count(p->c->store, "worker.count", &count, err) || add_pool(p, ST_SV("default"), memory, count, err) ||
+        st_store_pools(p->c->store, keep_pool, &named, err))
         return -1;
     for (size_t i = 0; i < named.n; i++)
         if (add_pool(p, named.rows[i].pool, named.rows[i].memory, named.rows[i].count, err))

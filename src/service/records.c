@@ -182,7 +182,7 @@ const struct st_record st_record_req_pool_name = ST_RECORD("PoolName", struct st
     {"id", ST_FIELD_TEXT_AT(WRK, id), .required = true, .max = 200, .what = "HOST/POOL-N"},                            \
         {"pool", ST_FIELD_TEXT_AT(WRK, pool), .required = true, .max = 63, .what = "its pool"},                        \
         {"state", ST_FIELD_TEXT_AT(WRK, state), .required = true, .max = 32,                                           \
-         .what = "idle, busy, starting, stalled, stopping, dead"},                                                               \
+         .what = "idle, busy, starting, stalled, stopping, dead"},                                                     \
         {"job", ST_FIELD_TEXT_AT(WRK, job), .max = ST_JOB_ID}, {"phase", ST_FIELD_TEXT_AT(WRK, phase), .max = 64},     \
         {"layer", ST_FIELD_TEXT_AT(WRK, layer), .max = 128}, {"enforced", ST_FIELD_TEXT_AT(WRK, enforced), .max = 32}, \
         {"memory", ST_FIELD_U64_AT(WRK, memory), .what = "bytes without reclaimable file cache"},                      \
@@ -199,7 +199,7 @@ const struct st_record st_record_req_pool_name = ST_RECORD("PoolName", struct st
         {"evidence", ST_FIELD_JSON_AT(WRK, evidence), .max = ST_JOB_TEXT_MAX},                                         \
         {"note", ST_FIELD_TEXT_AT(WRK, note), .max = 300},                                                             \
         {"exitCode", ST_FIELD_INT_AT(WRK, exit_code), .has = offsetof(WRK, has_exit) + 1,                              \
-         .what = "of its last process"},                                                                               \
+         .what = "of its last process that did not end by itself"},                                                    \
     {                                                                                                                  \
         "progressAt", ST_FIELD_TIME_AT(WRK, progress_ms), .what = "when its job last went on"                          \
     }

@@ -1,5 +1,5 @@
-// Who may wait for a job: the sum of the memory of running and expected jobs stays within the host less a reserve. Pure.
-// docs/adr/0012, "Claims, admission, leases".
+// Who may wait for a job: the sum of the memory of running and expected jobs stays within the host less a reserve.
+// Pure. docs/adr/0012, "Claims, admission, leases".
 #ifndef ST_SUPERVISOR_ADMISSION_H
 #define ST_SUPERVISOR_ADMISSION_H
 
@@ -19,8 +19,8 @@ struct st_admission_pool {
     bool waiting;      // its claim is out: its memory is reserved
     bool starving;     // it has pending jobs and was not admitted for ST_ADMISSION_PATIENCE_MS
     // ---- set by st_admission_decide
-    bool admit;  // send its claim
-    bool yield;  // its claim is out, but another pool is to have its turn: keep the wait short
+    bool admit; // send its claim
+    bool yield; // its claim is out, but another pool is to have its turn: keep the wait short
 };
 #define ST_ADMISSION_PATIENCE_MS 60000
 

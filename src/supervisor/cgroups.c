@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define PIDS_MAX "512"
-#define WEIGHT "50" // a worker gives way to the supervisor and stella-api
+#define WEIGHT "50"  // a worker gives way to the supervisor and stella-api
 #define LEFT_MS 2000 // for what an earlier supervisor left to die
 #define TEXT 4096
 
@@ -130,8 +130,9 @@ static int enable(int dir)
     return st_wd_write_at(dir, "cgroup.subtree_control", "+memory", 0);
 }
 
-static const char how[] = "systemd: Delegate=yes in the unit (the unit of this project has it); a container: a writable "
-                          "cgroup namespace of its own; a shell: systemd-run --user --scope -p Delegate=yes stella serve";
+static const char how[] =
+    "systemd: Delegate=yes in the unit (the unit of this project has it); a container: a writable "
+    "cgroup namespace of its own; a shell: systemd-run --user --scope -p Delegate=yes stella serve";
 
 static bool take_over(struct st_cgroups *g, int cg)
 {
@@ -148,8 +149,9 @@ static bool take_over(struct st_cgroups *g, int cg)
     }
     if (enable(cg)) {
         explain(g,
-                errno == EBUSY ? "other processes are in /%.150s beside this one, so no limits can be set below it%s. %s"
-                               : "the memory controller is not delegated to /%.150s%s. %s",
+                errno == EBUSY
+                    ? "other processes are in /%.150s beside this one, so no limits can be set below it%s. %s"
+                    : "the memory controller is not delegated to /%.150s%s. %s",
                 g->path, given && errno != EBUSY ? " (it is there, but not writable)" : "", how);
         return false;
     }
@@ -176,12 +178,13 @@ static int open_cg(struct st_cgroups *g)
     return open_dir(AT_FDCWD, full);
 }
 
-void st_cgroups_open(struct st_cgroups *g)
+void st_cgroups_open(struct st_cgroups *g, bool keep)
 {
     *g = (struct st_cgroups){.workers = -1};
     if (!find_mount(g)) {
-        explain(g, "there is no cgroup v2 here (mount | grep cgroup2). A kernel with systemd.unified_cgroup_hierarchy=1 "
-                   "has it");
+        explain(g,
+                "there is no cgroup v2 here (mount | grep cgroup2). A kernel with systemd.unified_cgroup_hierarchy=1 "
+                "has it");
         return;
     }
     if (!find_own(g)) {
@@ -196,7 +199,8 @@ void st_cgroups_open(struct st_cgroups *g)
     if (!take_over(g, cg))
         return;
     g->kill = faccessat(g->workers, "cgroup.kill", F_OK, 0) == 0;
-    end_left(g);
+    if (!keep)
+        end_left(g);
 }
 
 void st_cgroups_close(struct st_cgroups *g)
@@ -236,6 +240,11 @@ int st_cgroup_remove(const struct st_cgroups *g, const char *name, struct st_err
 {
     int rc = remove_at(g->workers, name);
     return rc < 0 ? st_err_sys(err, "removal of the cgroup workers/%s", name) : rc;
+}
+
+int st_cgroup_open(const struct st_cgroups *g, const char *name)
+{
+    return open_dir(g->workers, name);
 }
 
 int st_cgroup_make(const struct st_cgroups *g, const char *name, uint64_t memory, int *ret_dir, struct st_err *err)

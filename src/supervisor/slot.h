@@ -27,12 +27,13 @@ enum st_slot_state {
 
 enum st_stop_why { ST_STOP_CANCEL, ST_STOP_RELEASE, ST_STOP_TIMEOUT, ST_STOP_LOST };
 
-#define ST_SLOT_NAME 80  // "large-images-12"
-#define ST_SLOT_ID 160   // "HOST/POOL-N"
+#define ST_SLOT_NAME 80 // "large-images-12"
+#define ST_SLOT_ID 160  // "HOST/POOL-N"
 #define ST_SLOT_SAMPLES 8
 #define ST_SLOT_GRACE_CANCEL_MS 10000
 #define ST_SLOT_GRACE_RELEASE_MS 30000
-#define ST_SLOT_REASONS 7 // of restarts, service/live.h
+#define ST_SLOT_REASONS 7
+extern const char *const st_slot_restart_words[ST_SLOT_REASONS]; // as st_restart_reasons
 
 struct st_slot_sample {
     int64_t at_ms;    // CLOCK_MONOTONIC
@@ -52,7 +53,7 @@ struct st_slot_job {
 
 struct st_slot {
     struct st_sup *sup;
-    uint64_t tag;         // never used twice in a process: answers find their slot by it
+    uint64_t tag; // never used twice in a process: answers find their slot by it
     char pool[64];
     unsigned number;
     char name[ST_SLOT_NAME], id[ST_SLOT_ID];
@@ -74,14 +75,14 @@ struct st_slot {
     struct st_worker_end end; // texts in words
     char *end_text;           // owns; JSON of the end, for an upgrade and for words
     bool spoke;
-    bool ended;               // its process; the verdict may still wait for the watchdog
+    bool ended; // its process; the verdict may still wait for the watchdog
     char phase[24], layer[160], file[256];
     uint64_t layer_at, layers, bytes;
     int64_t progress_ms, progress_wall_ms;
     struct st_slot_sample samples[ST_SLOT_SAMPLES]; // ring
     size_t n_samples;
     uint64_t peak, ev_max, ev_oom_kill;
-    char *stall;              // owns; the watchdog's record, JSON
+    char *stall;                     // owns; the watchdog's record, JSON
     unsigned log_lines, log_dropped; // of this second
     int64_t log_second;
 
@@ -92,7 +93,8 @@ struct st_slot {
     int64_t ended_wall_ms;
     char *evidence; // owns; of the last process that was lost, JSON
     char note[200];
-    bool told;      // its last report is what it is now
+    bool told;               // its last report is what it is now
+    unsigned start_failures; // in a row
 };
 
 int st_slot_new(struct st_sup *s, const struct st_sup_pool *p, unsigned number, struct st_slot **ret,
@@ -113,10 +115,10 @@ void st_slot_watchdog(struct st_slot *t, struct st_sv record, bool acted, bool a
 int st_slot_adopt(struct st_slot *t, struct st_err *err);
 
 // slot_sample.c
-void st_slot_sample(struct st_slot *t);       // one sample into the ring
-void st_slot_counters(struct st_slot *t);     // peak and events, also of an ended process
-bool st_slot_over_limit(const struct st_slot *t);
-uint64_t st_slot_tree_pss(pid_t pid);         // of a process and all below it
+void st_slot_sample(struct st_slot *t);           // one sample into the ring
+void st_slot_counters(struct st_slot *t);         // peak and events, also of an ended process
+bool st_slot_over_limit(const struct st_slot *t); // in the last sample
+uint64_t st_slot_tree_pss(pid_t pid);             // of a process and all below it
 
 // slot_report.c
 void st_slot_report(struct st_slot *t, const char *state); // NULL: its own

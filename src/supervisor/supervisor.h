@@ -7,14 +7,14 @@
 #include "base/err.h"
 
 struct st_serve_options {
-    const char *home;   // state directory, exists
-    const char *socket; // of stella-api
+    const char *home;                                 // state directory, exists
+    const char *socket;                               // of stella-api
     const char *listen, *tokens, *tls_cert, *tls_key; // for stella-api; NULL: none
     const char *store;                                // postgresql://..., or NULL
     const char *pools;                                // "default,large": only these; NULL: all
     const char *self;                                 // executable: workers are `SELF worker`, an upgrade runs it anew
     char *const *argv;                                // how it was called, for an upgrade
-    const char *worker; // program in place of `SELF worker`, for tests; NULL
+    const char *worker;                               // program in place of `SELF worker`, for tests; NULL
 };
 
 // Until SIGTERM or SIGINT. 0: ended in good order.

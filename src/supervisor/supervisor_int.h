@@ -27,6 +27,7 @@ struct st_claim_conn {
     bool got;             // a job came
 };
 struct st_sup_pool {
+    struct st_sup *sup;
     char name[ST_POOL_NAME];
     bool used; // false: this place is free
     bool ours; // --pools
@@ -117,7 +118,7 @@ struct st_sup {
         struct st_timer timer;
     } stop;
     bool ready; // told systemd
-    char handed_api; // the upgrade's
+    int failed; // exit code of a stella-api that cannot start
 };
 
 // One line on standard error, "stella serve: ...".
@@ -126,8 +127,8 @@ void st_sup_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void st_sup_log(struct st_sup *s, enum st_log_level level, const char *component, const char *job, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 
-// `request` is copied. done: NULL: nobody asks; called once, row NULL when it failed. ST_CALL_KEEP: it must arrive, and is
-// sent again after a lost connection; others are dropped then.
+// `request` is copied. done: NULL: nobody asks; called once, row NULL when it failed. ST_CALL_KEEP: it must arrive, and
+// is sent again after a lost connection; others are dropped then.
 enum { ST_CALL_KEEP = 1, ST_CALL_LATER = 2 };
 void st_calls_add(struct st_sup *s, const char *op, const void *request, int how, uint64_t tag, st_call_fn *done);
 int st_calls_init(struct st_sup *s, struct st_err *err);

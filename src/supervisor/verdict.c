@@ -55,7 +55,6 @@ static const struct {
     [OOM] = {"oom", "oom", true},
     [OVER_LIMIT] = {"oom", "oom", true},
     [TIMED_OUT] = {"timeout", "timeout", false},
-    [NOT_STARTED] = {"internal", "crash", false},
     [KILLED] = {"killed", "killed", false},
     [CRASHED] = {"crash", "crash", false},
 };
@@ -87,10 +86,11 @@ struct st_verdict st_verdict_of(const struct st_seen *s)
     case LOST:
         return (struct st_verdict){.what = ST_DO_NOTHING, .reason = "", .exit_code = code};
     case CANCELLED:
-        return (struct st_verdict){
-            .what = ST_DO_FINISH, .state = ST_JOB_CANCELLED, .reason = "", .exit_code = code};
+        return (struct st_verdict){.what = ST_DO_FINISH, .state = ST_JOB_CANCELLED, .reason = "", .exit_code = code};
     case RELEASED:
         return (struct st_verdict){.what = ST_DO_RELEASE, .reason = "", .restart = "manual", .exit_code = code};
+    case NOT_STARTED: // the job is innocent of that
+        return (struct st_verdict){.what = ST_DO_RELEASE, .reason = "", .exit_code = code};
     default:
         return (struct st_verdict){.what = ST_DO_FINISH,
                                    .state = ST_JOB_FAILED,

@@ -17,7 +17,7 @@ struct st_seen {
     bool oom_kill;           // memory.events: oom_kill or oom_group_kill grew
     bool over_limit;         // no cgroup: it was over its limit when it was looked at, and ended for that
     bool timed_out;          // the supervisor ended it at its deadline
-    bool not_started;        // its process could not be made, or never spoke
+    bool not_started;        // its process could not be made, or its program not be executed
 };
 
 enum st_verdict_do {
