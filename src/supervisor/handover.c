@@ -33,7 +33,7 @@ static const struct st_field handed_fields[] = {
 static const struct st_record handed_record = ST_RECORD("Handover", struct handed, handed_fields);
 
 struct handed_slot {
-    struct st_sv pool, config, last_job, reason, evidence, large_pool, restarts; // restarts: JSON array
+    struct st_sv pool, config, last_job, reason, evidence, large_pool, restarts; // restarts: numbers, "0,2,..."
     struct st_sv phase, layer, file, stall, end_reason, end_message, end_resumed, end_phases;
     char job[ST_JOB_ID + 1]; // empty: nothing runs in it
     uint64_t tag, number, generation, asked, memory, fence, attempt, peak, layer_at, layers, bytes, end_peak;
@@ -74,7 +74,7 @@ static const struct st_field slot_fields[] = {
     TEXT("reason", reason),
     JSON("evidence", evidence),
     TEXT("largePool", large_pool),
-    JSON("restarts", restarts),
+    TEXT("restarts", restarts),
     TEXT("phase", phase),
     TEXT("layer", layer),
     TEXT("file", file),
@@ -132,8 +132,7 @@ static struct st_sv restarts_of(const struct st_slot *t, char *buf, size_t cap)
 {
     size_t n = 0;
     for (size_t i = 0; i < ST_SLOT_REASONS && n < cap; i++)
-        n += (size_t)snprintf(buf + n, cap - n, "%s%llu", i ? "," : "[", (unsigned long long)t->restarts[i]);
-    n += (size_t)snprintf(buf + n, cap - n, "]");
+        n += (size_t)snprintf(buf + n, cap - n, "%s%llu", i ? "," : "", (unsigned long long)t->restarts[i]);
     return st_sv_mem(buf, n);
 }
 
@@ -270,16 +269,11 @@ static void into(char *to, size_t cap, struct st_sv s)
     snprintf(to, cap, ST_SV_FMT, ST_SV_ARG(s));
 }
 
-static void take_restarts(struct st_slot *t, struct st_sv json)
+static void take_restarts(struct st_slot *t, struct st_sv list)
 {
-    struct st_json j;
-    struct st_json_tok v;
-    size_t i = 0;
-    st_json_init(&j, json);
-    if (st_json_next(&j, &v, NULL) || v.type != ST_JSON_ARRAY)
-        return;
-    while (i < ST_SLOT_REASONS && st_json_element(&j, &v, NULL) > 0 && v.type == ST_JSON_NUMBER)
-        st_sv_u64(v.raw, 10, &t->restarts[i++]);
+    struct st_sv number;
+    for (size_t i = 0; i < ST_SLOT_REASONS && st_sv_split(&list, ',', &number); i++)
+        st_sv_u64(number, 10, &t->restarts[i]);
 }
 
 static void take_facts(struct st_slot *t, const struct handed_slot *h)

@@ -306,6 +306,10 @@ static void on_sample(void *slot)
     struct st_slot *t = slot;
     if (t->ended || !t->pid)
         return;
+    if (t->state == ST_SLOT_STARTING) { // it has nothing to say yet
+        t->state = ST_SLOT_BUSY;
+        st_slot_report(t, NULL);
+    }
     st_slot_sample(t);
     if (t->cgroup < 0 && st_slot_over_limit(t) && !t->seen.over_limit) {
         t->seen.over_limit = true;

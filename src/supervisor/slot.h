@@ -102,6 +102,7 @@ int st_slot_new(struct st_sup *s, const struct st_sup_pool *p, unsigned number, 
 void st_slot_free(struct st_slot *t); // ends what runs in it at once
 // Take over the generation and configuration of its pool. Only when idle.
 void st_slot_renew(struct st_slot *t, const struct st_sup_pool *p);
+void st_slot_count_restart(struct st_slot *t, const char *reason); // here and in the service's metrics
 bool st_slot_free_for_job(const struct st_slot *t);
 
 // A job was claimed for it. On failure the job is given back and the slot is as before.

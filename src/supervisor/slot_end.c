@@ -266,10 +266,16 @@ static void tell_release(struct st_slot *t)
     st_calls_add(t->sup, "lease.release", &q, ST_CALL_KEEP, 0, NULL);
 }
 
-static void count_restart(struct st_slot *t, const struct st_verdict *v, struct st_sv evidence)
+void st_slot_count_restart(struct st_slot *t, const char *reason)
 {
+    struct st_req_restarted q = {st_sv_of(t->pool), st_sv_of(reason)};
     for (size_t i = 0; i < ST_SLOT_REASONS; i++)
-        t->restarts[i] += !strcmp(v->restart, st_slot_restart_words[i]);
+        t->restarts[i] += !strcmp(reason, st_slot_restart_words[i]);
+    st_calls_add(t->sup, "workers.restarted", &q, ST_CALL_KEEP, 0, NULL);
+}
+
+static void keep_loss(struct st_slot *t, const struct st_verdict *v, struct st_sv evidence)
+{
     snprintf(t->reason, sizeof t->reason, "%s", v->restart);
     memcpy(t->last_job, t->job.id, sizeof t->last_job);
     t->ended_wall_ms = st_clock_wall_ms();
@@ -278,8 +284,7 @@ static void count_restart(struct st_slot *t, const struct st_verdict *v, struct 
     t->exit_signal = t->seen.signal;
     free(t->evidence);
     t->evidence = strndup(evidence.len ? evidence.ptr : "", evidence.len);
-    struct st_req_restarted q = {st_sv_of(t->pool), st_sv_of(v->restart)};
-    st_calls_add(t->sup, "workers.restarted", &q, ST_CALL_KEEP, 0, NULL);
+    st_slot_count_restart(t, v->restart);
 }
 
 void st_slot_judge(struct st_slot *t)
@@ -301,7 +306,7 @@ void st_slot_judge(struct st_slot *t)
     else if (v.what == ST_DO_RELEASE)
         tell_release(t);
     if (v.restart)
-        count_restart(t, &v, st_buf_sv(&evidence));
+        keep_loss(t, &v, st_buf_sv(&evidence));
     st_buf_release(&evidence);
     t->job.id[0] = 0;
     t->ended = true;

@@ -7,11 +7,14 @@
 #include "supervisor/admission.h"
 #include "supervisor/handover.h"
 #include "supervisor/spawn.h"
+#include "watchdog/wd_files.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MEMORY (64ull << 20) // of messages; as a rule a few KiB
@@ -233,6 +236,20 @@ static int init(struct st_sup *s, struct st_err *err)
     return 0;
 }
 
+// What was handed over in a form that is not understood.
+static void end_children(void)
+{
+    char path[64], buf[4096];
+    struct st_sv word;
+    uint64_t pid;
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    ssize_t n = st_wd_read_at(AT_FDCWD, path, buf, sizeof buf);
+    struct st_sv text = st_sv_mem(buf, n > 0 ? (size_t)n : 0);
+    while (st_sv_word(&text, &word))
+        if (st_sv_u64(st_sv_trim(word), 10, &pid) && kill((pid_t)pid, SIGKILL) == 0)
+            waitpid((pid_t)pid, NULL, 0);
+}
+
 static void begin(struct st_sup *s)
 {
     struct st_err err = {0};
@@ -244,6 +261,7 @@ static void begin(struct st_sup *s)
         st_sup_say("upgrade: %s: workers are ended, and their jobs taken again", err.text);
         while (s->n_slots)
             st_slot_free(s->slots[--s->n_slots]);
+        end_children();
         st_cgroups_close(&s->cg);
         st_cgroups_open(&s->cg, false);
     }

@@ -88,7 +88,6 @@ struct st_verdict st_verdict_of(const struct st_seen *s)
     case CANCELLED:
         return (struct st_verdict){.what = ST_DO_FINISH, .state = ST_JOB_CANCELLED, .reason = "", .exit_code = code};
     case RELEASED:
-        return (struct st_verdict){.what = ST_DO_RELEASE, .reason = "", .restart = "manual", .exit_code = code};
     case NOT_STARTED: // the job is innocent of that
         return (struct st_verdict){.what = ST_DO_RELEASE, .reason = "", .exit_code = code};
     default:

@@ -83,6 +83,7 @@ static void restart_behind(struct st_sup *s, struct st_sup_pool *p)
             if (t->reserved)
                 st_claims_drop(s, p);
             st_slot_renew(t, p);
+            st_slot_count_restart(t, "manual");
         } else if (t->state != ST_SLOT_STOPPING && t->state != ST_SLOT_CLEARING && (!stopping || p->force)) {
             st_slot_stop(t, ST_STOP_RELEASE, p->force);
             stopping++;
@@ -230,7 +231,7 @@ static void on_answer(void *sup, uint32_t events)
     if (rc == 0)
         return;
     if (rc < 0) {
-        if (err.code != ST_E_RETRY)
+        if (err.code != ST_E_RETRY && !s->stop.on)
             st_sup_say("what is wanted: %s", err.text);
         s->wanted.n = 0;
         st_arena_reset(&s->wanted.arena);
