@@ -37,6 +37,7 @@ static const struct st_verb *const verbs[] = {
     &st_verb_scan_image,
     &st_verb_image_inspect,
     &st_verb_image_layers,
+    &st_verb_serve,
     &st_verb_status,
     &st_verb_logs,
     &st_verb_stats,

@@ -31,7 +31,7 @@ const struct st_key st_keys[] = {
     {"sbom.streaming_threshold", ST_KEY_BYTES_OFF, "2Gi", 0, BYTES_MAX, true,
      "stored size from which on one layer is read at a time; 0 always, off never"},
     {"timeouts.scan", ST_KEY_DURATION, "20m", 1, ST_DURATION_MAX, true, "time that a scan may take"},
-    {"worker.count", ST_KEY_COUNT, "1", 1, 256, true, "workers of the default pool"},
+    {"worker.count", ST_KEY_COUNT, "1", 1, 256, false, "workers of the default pool"},
     {"worker.memory_limit", ST_KEY_BYTES, "4Gi", 32 * ST_MIB, BYTES_MAX, true,
      "memory limit of one worker of the default pool"},
     {NULL},
@@ -254,22 +254,71 @@ static int take_row(void *ctx, const struct st_config *c, struct st_err *err)
     return 0;
 }
 
-int st_keys_snapshot(struct st_store *s, struct st_buf *to, struct st_err *err)
+static int current(struct st_store *s, struct snapshot *n, struct st_err *err)
 {
-    struct snapshot n;
+    for (size_t i = 0; st_keys[i].name; i++)
+        snprintf(n->at[i], ST_KEY_TEXT, "%s", st_keys[i].def);
+    return st_store_config(s, ST_SV_NULL, take_row, n, err);
+}
+
+static int write_keys(const struct snapshot *n, bool all, struct st_buf *to, struct st_err *err)
+{
     struct st_out o;
     struct st_json_out w;
-    for (size_t i = 0; st_keys[i].name; i++)
-        snprintf(n.at[i], ST_KEY_TEXT, "%s", st_keys[i].def);
-    if (st_store_config(s, ST_SV_NULL, take_row, &n, err))
-        return -1;
     st_out_init_buf(&o, to);
     st_json_out_init(&w, &o, 0);
     st_json_open(&w, '{');
     for (size_t i = 0; st_keys[i].name; i++)
-        st_json_kv(&w, st_keys[i].name, st_sv_of(n.at[i]));
+        if (all || st_keys[i].restart)
+            st_json_kv(&w, st_keys[i].name, st_sv_of(n->at[i]));
     st_json_close(&w, '}');
     return st_out_finish(&o, err);
+}
+
+int st_keys_snapshot(struct st_store *s, struct st_buf *to, struct st_err *err)
+{
+    struct snapshot n;
+    return current(s, &n, err) ? -1 : write_keys(&n, true, to, err);
+}
+
+int st_keys_restart(struct st_store *s, struct st_buf *to, struct st_err *err)
+{
+    struct snapshot n;
+    return current(s, &n, err) ? -1 : write_keys(&n, false, to, err);
+}
+
+// One "key": "value" of `over`.
+static int put_over(struct snapshot *n, const struct st_json_tok *key, const struct st_json_tok *value,
+                    struct st_arena *a, struct st_err *err)
+{
+    struct st_sv name, text;
+    if (value->type != ST_JSON_STRING || st_json_text(key, a, &name, err) || st_json_text(value, a, &text, err))
+        return st_err_set(err, ST_E_INPUT, "field 'config': an object of texts is wanted");
+    for (size_t i = 0; st_keys[i].name; i++)
+        if (st_keys[i].restart && st_sv_eq(name, st_sv_of(st_keys[i].name)))
+            return st_key_canonical(&st_keys[i], text, n->at[i], err);
+    return st_err_set(err, ST_E_INPUT, "field 'config': '" ST_SV_FMT "' is no key that a restart takes over",
+                      ST_SV_ARG(st_sv_sub(name, 0, 60)));
+}
+
+int st_keys_snapshot_over(struct st_store *s, struct st_sv over, struct st_arena *a, struct st_buf *to,
+                          struct st_err *err)
+{
+    struct snapshot n;
+    struct st_json j;
+    struct st_json_tok key, value;
+    int rc = 0;
+    if (current(s, &n, err))
+        return -1;
+    if (over.len) {
+        st_json_init(&j, over);
+        if (st_json_next(&j, &value, err) || value.type != ST_JSON_OBJECT)
+            return st_err_set(err, ST_E_INPUT, "field 'config': an object is wanted");
+        while ((rc = st_json_member(&j, &key, &value, err)) > 0)
+            if (put_over(&n, &key, &value, a, err))
+                return -1;
+    }
+    return rc ? -1 : write_keys(&n, true, to, err);
 }
 
 int st_key_route(struct st_store *s, bool has_size, uint64_t size, char ret[static ST_KEY_TEXT], struct st_err *err)

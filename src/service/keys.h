@@ -42,6 +42,12 @@ int st_key_count(struct st_store *s, const char *key, uint64_t *ret,
 int st_key_bool(struct st_store *s, const char *key, bool *ret, struct st_err *err);
 // All of them as one JSON object {"key": "value"}: the snapshot that a job starts with.
 int st_keys_snapshot(struct st_store *s, struct st_buf *to, struct st_err *err);
+// The same with the restart keys of `over`, a JSON object (empty: none), in place of the current ones: what a worker
+// began with. ST_E_INPUT for other keys and for values that a key does not take.
+int st_keys_snapshot_over(struct st_store *s, struct st_sv over, struct st_arena *a, struct st_buf *to,
+                          struct st_err *err);
+// Only the restart keys.
+int st_keys_restart(struct st_store *s, struct st_buf *to, struct st_err *err);
 
 // Where a job of this size goes: "default", or the large pool when both routing keys are set and it is that large or
 // its size is not known (operator-surface 6.3, pools and routing).

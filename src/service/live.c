@@ -31,11 +31,25 @@ const double *st_live_bounds(enum st_histogram_id h)
     return h == ST_HIST_PEAK ? bytes : seconds;
 }
 
-// Texts of a row are cut to these: what a supervisor reports is for people.
 struct worker {
     struct st_worker_row row; // its texts point into `texts`
-    char texts[8][64];
+    char *texts;              // owns
 };
+
+static const size_t texts_of_row[] = {
+    offsetof(struct st_worker_row, id),       offsetof(struct st_worker_row, pool),
+    offsetof(struct st_worker_row, state),    offsetof(struct st_worker_row, job),
+    offsetof(struct st_worker_row, phase),    offsetof(struct st_worker_row, layer),
+    offsetof(struct st_worker_row, enforced), offsetof(struct st_worker_row, restarts_by),
+    offsetof(struct st_worker_row, last_job), offsetof(struct st_worker_row, reason),
+    offsetof(struct st_worker_row, evidence), offsetof(struct st_worker_row, note),
+};
+#define TEXTS ST_LEN(texts_of_row)
+
+static struct st_sv *text_at(struct st_worker_row *r, size_t i)
+{
+    return (struct st_sv *)(void *)((char *)r + texts_of_row[i]);
+}
 
 struct st_live {
     pthread_mutex_t lock;
@@ -71,6 +85,8 @@ void st_live_free(struct st_live *l)
     if (!l)
         return;
     pthread_mutex_destroy(&l->lock);
+    for (size_t i = 0; i < l->n_workers; i++)
+        free(l->workers[i].texts);
     free(l->workers);
     free(l);
 }
@@ -158,14 +174,31 @@ struct st_live_histogram st_live_histogram(struct st_live *l, enum st_histogram_
 
 // ---- workers ------------------------------------------------------------------------------------
 
-static void keep_texts(struct worker *w)
+static int keep_texts(struct worker *w, const struct st_worker_row *row, struct st_err *err)
 {
-    struct st_worker_row *r = &w->row;
-    struct st_sv *texts[] = {&r->id, &r->pool, &r->state, &r->job, &r->phase, &r->layer, &r->enforced};
-    for (size_t i = 0; i < ST_LEN(texts); i++) {
-        snprintf(w->texts[i], sizeof w->texts[i], ST_SV_FMT, ST_SV_ARG(*texts[i]));
-        *texts[i] = st_sv_of(w->texts[i]);
+    struct st_worker_row r = *row;
+    size_t total = 1, at = 0;
+    for (size_t i = 0; i < TEXTS; i++)
+        total += text_at(&r, i)->len;
+    char *p = malloc(total);
+    if (!p)
+        return st_err_nomem(err);
+    for (size_t i = 0; i < TEXTS; i++) {
+        struct st_sv *t = text_at(&r, i);
+        if (t->len)
+            memcpy(p + at, t->ptr, t->len);
+        t->ptr = p + at;
+        at += t->len;
     }
+    free(w->texts);
+    w->texts = p;
+    w->row = r;
+    return 0;
+}
+
+static bool forgotten(const struct worker *w, int64_t now)
+{
+    return now - w->row.seen_ms >= (st_sv_eq(w->row.state, ST_SV("dead")) ? ST_LIVE_DEAD_MS : ST_LIVE_GONE_MS);
 }
 
 int st_live_worker(struct st_live *l, const struct st_worker_row *row, struct st_err *err)
@@ -175,18 +208,17 @@ int st_live_worker(struct st_live *l, const struct st_worker_row *row, struct st
     LOCKED(l);
     int64_t now = st_clock_mono_ms();
     size_t i = 0;
-    struct st_sv id = st_sv_sub(row->id, 0, 63);
-    while (i < l->n_workers && !st_sv_eq(l->workers[i].row.id, id))
+    while (i < l->n_workers && !st_sv_eq(l->workers[i].row.id, row->id))
         i++;
     if (i == l->n_workers) // the place of one that is forgotten, else a new one
-        for (i = 0; i < l->n_workers && now - l->workers[i].row.seen_ms < ST_LIVE_GONE_MS; i++)
+        for (i = 0; i < l->n_workers && !forgotten(&l->workers[i], now); i++)
             ;
     if (i == ST_LIVE_WORKERS)
         return st_err_set(err, ST_E_LIMIT, "more than %d workers", ST_LIVE_WORKERS);
+    if (keep_texts(&l->workers[i], row, err))
+        return -1;
     if (i == l->n_workers)
         l->n_workers++;
-    l->workers[i].row = *row;
-    keep_texts(&l->workers[i]);
     l->workers[i].row.seen_ms = now;
     struct st_live_pool *p = pool_of(l, st_sv_sub(row->pool, 0, 63));
     p->peak = ST_MAX(p->peak, ST_MAX(row->memory, row->memory_peak));
@@ -212,11 +244,10 @@ int st_live_workers(struct st_live *l, struct st_arena *a, struct st_worker_row 
         return -1;
     for (size_t i = 0; i < l->n_workers; i++) {
         struct st_worker_row r = l->workers[i].row;
-        struct st_sv *texts[] = {&r.id, &r.pool, &r.state, &r.job, &r.phase, &r.layer, &r.enforced};
-        if (now - r.seen_ms >= ST_LIVE_GONE_MS)
+        if (forgotten(&l->workers[i], now))
             continue;
-        for (size_t k = 0; k < ST_LEN(texts); k++)
-            if (st_arena_dup(a, *texts[k], texts[k], err))
+        for (size_t k = 0; k < TEXTS; k++)
+            if (st_arena_dup(a, *text_at(&r, k), text_at(&r, k), err))
                 return -1;
         r.stale = now - r.seen_ms >= ST_WORKER_STALE_MS;
         r.seen_ms = wall - (now - r.seen_ms);

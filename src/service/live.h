@@ -7,6 +7,7 @@
 
 #define ST_LIVE_WORKERS 1024
 #define ST_LIVE_GONE_MS 60000 // a worker that was not reported for so long is forgotten
+#define ST_LIVE_DEAD_MS 4000  // and so is one that was reported dead
 
 // Counters by up to two labels, of fixed sets, so that every series is exported from 0 on.
 enum st_counter {

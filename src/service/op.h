@@ -87,6 +87,7 @@ struct st_req_claim {
     uint64_t wait_ms; // 0: answer at once
     struct st_sv pool, worker;
     uint64_t lease_ms, memory_limit;
+    struct st_sv config; // JSON object of restart keys: what the worker's generation began with; empty: as it is now
 };
 #define ST_WAIT_MAX_MS 60000
 // lease.renew (lease_ms), lease.release (message), lease.subject (digest, size)
@@ -155,15 +156,51 @@ struct st_count_row {
 };
 // A worker as its supervisor last saw it (operator-surface 6.3, workers stats).
 struct st_worker_row {
-    struct st_sv id, pool, state; // "HOST/POOL-N"; idle, busy, starting, stalled, dead
+    struct st_sv id, pool, state; // "HOST/POOL-N"; idle, busy, starting, stalled, stopping, dead
     struct st_sv job, phase, layer, enforced;
+    struct st_sv restarts_by;      // JSON object reason -> count
+    struct st_sv last_job, reason; // of its last process that did not end by itself
+    struct st_sv evidence;         // JSON object; of that process
+    struct st_sv note;             // why it does not do what is wanted of it; empty: it does
     uint64_t memory, memory_limit, memory_peak, file_bytes, events_max, events_oom_kill, restarts;
+    uint64_t memory_asked; // limit that its pool asks for; memory_limit is what this host can give of it
+    uint64_t generation;   // of its pool, at its last start
+    int64_t ended_ms;      // when that process ended
+    int signal;
     int64_t seen_ms, progress_ms; // when reported; when its job last went on
     int exit_code;
     bool has_exit;
     bool stale; // not heard of for ST_WORKER_STALE_MS
 };
 #define ST_WORKER_STALE_MS 10000
+// What a supervisor is to make so: one row a pool, when it differs from `seen`.
+struct st_req_wanted {
+    uint64_t wait_ms;
+    uint64_t seen; // version of the last answer; 0: none
+};
+struct st_wanted {
+    uint64_t version; // of all rows together
+    struct st_sv pool;
+    uint64_t memory; // limit of one worker
+    uint32_t count;
+    uint64_t generation; // raised by workers.restart
+    bool force;          // for this generation workers are not asked first
+    struct st_sv config; // JSON object: the restart keys
+    uint64_t cancels;    // jobs in work that are to be cancelled, of all pools
+};
+#define ST_MARK_GENERATION "generation:" // and the pool's name
+#define ST_MARK_RESTART_OF "restart of:" // hash of the configuration that its last restart brings
+#define ST_MARK_FORCED "forced:"         // its last generation that was forced
+struct st_req_restart {
+    struct st_sv pool; // empty: all
+    bool force;
+};
+struct st_restart {
+    struct st_sv pool;
+    uint64_t generation;
+    uint64_t workers; // that are to reach it, as last reported
+    bool joined;      // another restart is doing the same
+};
 struct st_req_restarted {      // a worker ended and another takes its place
     struct st_sv pool, reason; // oom, memory_stall, crash, killed, timeout, manual, config
 };
@@ -182,11 +219,12 @@ struct st_done {
 
 extern const struct st_record st_record_job, st_record_attempt, st_record_config, st_record_config_change,
     st_record_log, st_record_logs_state, st_record_queue_stats, st_record_sbom_stats, st_record_stats, st_record_count,
-    st_record_pool, st_record_worker, st_record_metric, st_record_status, st_record_lease, st_record_ended, st_record_done;
+    st_record_pool, st_record_wanted, st_record_restart, st_record_worker, st_record_metric, st_record_status,
+    st_record_lease, st_record_ended, st_record_done;
 // Requests.
 extern const struct st_record st_record_req_id, st_record_req_list, st_record_req_retry, st_record_req_submit,
     st_record_req_claim, st_record_req_lease, st_record_req_end, st_record_req_key, st_record_req_config_set,
     st_record_req_logs, st_record_req_last, st_record_req_log, st_record_req_pool, st_record_req_pool_name,
-    st_record_req_worker, st_record_req_restarted;
+    st_record_req_worker, st_record_req_restarted, st_record_req_wanted, st_record_req_restart;
 
 #endif

@@ -152,7 +152,7 @@ int st_op_claim(const struct st_op_call *c, struct st_err *err)
     st_buf_init(&b, c->arena->mem);
     if (q->lease_ms < 1000)
         return st_err_set(err, ST_E_INPUT, "field 'leaseMs': at least 1000 is accepted");
-    int rc = st_keys_snapshot(c->store, &b, err);
+    int rc = st_keys_snapshot_over(c->store, q->config, c->arena, &b, err);
     if (rc == 0) {
         struct claimed t = {.c = c, .config = st_buf_sv(&b)};
         struct st_claim claim = {q->pool, q->worker, t.config, q->memory_limit, q->lease_ms};

@@ -62,11 +62,19 @@ const struct st_op st_ops[] = {
     {"workers.list", READ, .many = true, .answer = &st_record_worker, .run = st_op_workers, .method = "GET",
      .path = V1 "/workers", .status = 200, .summary = "Workers as they were last reported"},
 
-    // The supervisor's, on the socket only.
     {"pools.put", ADMIN, .writes = true, .durable = true, .request = &st_record_req_pool, .answer = &st_record_pool,
-     .run = st_op_pool_put},
+     .run = st_op_pool_put, .method = "PUT", .path = V1 "/pools/{name}", .status = 200,
+     .summary = "Make a pool, or change its memory and count"},
     {"pools.remove", ADMIN, .writes = true, .durable = true, .request = &st_record_req_pool_name,
-     .answer = &st_record_done, .run = st_op_pool_remove},
+     .answer = &st_record_done, .run = st_op_pool_remove, .method = "DELETE", .path = V1 "/pools/{name}", .status = 200,
+     .summary = "Remove a pool; its workers end with their jobs"},
+    {"workers.restart", ADMIN, .writes = true, .many = true, .request = &st_record_req_restart,
+     .answer = &st_record_restart, .run = st_op_restart, .method = "POST", .path = V1 "/workers/restart", .status = 202,
+     .summary = "Restart workers one after the other; jobs in work go back into the queue"},
+
+    // The supervisor's, on the socket only.
+    {"pools.wanted", WORKER, .many = true, .waits = true, .request = &st_record_req_wanted, .answer = &st_record_wanted,
+     .run = st_op_wanted},
     {"queue.claim", WORKER, .writes = true, .waits = true, .request = &st_record_req_claim, .answer = &st_record_job,
      .run = st_op_claim},
     {"lease.renew", WORKER, .writes = true, .request = &st_record_req_lease, .answer = &st_record_lease,

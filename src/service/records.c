@@ -182,15 +182,24 @@ const struct st_record st_record_req_pool_name = ST_RECORD("PoolName", struct st
     {"id", ST_FIELD_TEXT_AT(WRK, id), .required = true, .max = 200, .what = "HOST/POOL-N"},                            \
         {"pool", ST_FIELD_TEXT_AT(WRK, pool), .required = true, .max = 63, .what = "its pool"},                        \
         {"state", ST_FIELD_TEXT_AT(WRK, state), .required = true, .max = 32,                                           \
-         .what = "idle, busy, starting, stalled, dead"},                                                               \
+         .what = "idle, busy, starting, stalled, stopping, dead"},                                                     \
         {"job", ST_FIELD_TEXT_AT(WRK, job), .max = ST_JOB_ID}, {"phase", ST_FIELD_TEXT_AT(WRK, phase), .max = 64},     \
         {"layer", ST_FIELD_TEXT_AT(WRK, layer), .max = 128}, {"enforced", ST_FIELD_TEXT_AT(WRK, enforced), .max = 32}, \
         {"memory", ST_FIELD_U64_AT(WRK, memory), .what = "bytes without reclaimable file cache"},                      \
         {"memoryLimit", ST_FIELD_U64_AT(WRK, memory_limit)}, {"memoryPeak", ST_FIELD_U64_AT(WRK, memory_peak)},        \
         {"fileBytes", ST_FIELD_U64_AT(WRK, file_bytes)}, {"eventsMax", ST_FIELD_U64_AT(WRK, events_max)},              \
         {"eventsOomKill", ST_FIELD_U64_AT(WRK, events_oom_kill)}, {"restarts", ST_FIELD_U64_AT(WRK, restarts)},        \
+        {"restartsByReason", ST_FIELD_JSON_AT(WRK, restarts_by), .max = 1024},                                         \
+        {"memoryAsked", ST_FIELD_U64_AT(WRK, memory_asked), .what = "limit that its pool asks for"},                   \
+        {"generation", ST_FIELD_U64_AT(WRK, generation), .what = "raised by a restart of its pool"},                   \
+        {"reason", ST_FIELD_TEXT_AT(WRK, reason), .max = 32, .what = "why its last process was ended"},                \
+        {"lastJob", ST_FIELD_TEXT_AT(WRK, last_job), .max = ST_JOB_ID},                                                \
+        {"signal", ST_FIELD_INT_AT(WRK, signal), .has = offsetof(WRK, has_exit) + 1},                                  \
+        {"endedAt", ST_FIELD_TIME_AT(WRK, ended_ms)},                                                                  \
+        {"evidence", ST_FIELD_JSON_AT(WRK, evidence), .max = ST_JOB_TEXT_MAX},                                         \
+        {"note", ST_FIELD_TEXT_AT(WRK, note), .max = 300},                                                             \
         {"exitCode", ST_FIELD_INT_AT(WRK, exit_code), .has = offsetof(WRK, has_exit) + 1,                              \
-         .what = "of its last process"},                                                                               \
+         .what = "of its last process that did not end by itself"},                                                    \
     {                                                                                                                  \
         "progressAt", ST_FIELD_TIME_AT(WRK, progress_ms), .what = "when its job last went on"                          \
     }
@@ -202,6 +211,37 @@ static const struct st_field worker[] = {
 const struct st_record st_record_worker = ST_RECORD("Worker", WRK, worker);
 static const struct st_field req_worker[] = {WORKER_FIELDS};
 const struct st_record st_record_req_worker = ST_RECORD("WorkerReport", WRK, req_worker);
+
+#define WNT struct st_wanted
+static const struct st_field wanted[] = {
+    {"version", ST_FIELD_U64_AT(WNT, version), .what = "of all rows together"},
+    {"pool", ST_FIELD_TEXT_AT(WNT, pool)},
+    {"memory", ST_FIELD_U64_AT(WNT, memory), .what = "limit of one worker, bytes"},
+    {"count", ST_FIELD_U32_AT(WNT, count)},
+    {"generation", ST_FIELD_U64_AT(WNT, generation)},
+    {"force", ST_FIELD_BOOL_AT(WNT, force)},
+    {"config", ST_FIELD_JSON_AT(WNT, config), .max = ST_JOB_TEXT_MAX},
+    {"cancels", ST_FIELD_U64_AT(WNT, cancels)},
+};
+const struct st_record st_record_wanted = ST_RECORD("Wanted", WNT, wanted);
+static const struct st_field req_wanted[] = {
+    {"waitMs", ST_FIELD_U64_AT(struct st_req_wanted, wait_ms), .max = ST_WAIT_MAX_MS, .what = "how long to wait"},
+    {"seen", ST_FIELD_U64_AT(struct st_req_wanted, seen), .what = "version that is known"},
+};
+const struct st_record st_record_req_wanted = ST_RECORD("WantedRequest", struct st_req_wanted, req_wanted);
+
+static const struct st_field restart[] = {
+    {"pool", ST_FIELD_TEXT_AT(struct st_restart, pool)},
+    {"generation", ST_FIELD_U64_AT(struct st_restart, generation), .what = "that its workers will report"},
+    {"workers", ST_FIELD_U64_AT(struct st_restart, workers), .what = "that are to reach it"},
+    {"joined", ST_FIELD_BOOL_AT(struct st_restart, joined), .what = "another restart is doing the same"},
+};
+const struct st_record st_record_restart = ST_RECORD("Restart", struct st_restart, restart);
+static const struct st_field req_restart[] = {
+    {"pool", ST_FIELD_TEXT_AT(struct st_req_restart, pool), .max = 63, .what = "only this pool; default: all"},
+    {"force", ST_FIELD_BOOL_AT(struct st_req_restart, force), .what = "end workers at once, without asking them"},
+};
+const struct st_record st_record_req_restart = ST_RECORD("RestartRequest", struct st_req_restart, req_restart);
 
 static const struct st_field status[] = {
     {"status", ST_FIELD_TEXT_AT(struct st_status, state), .what = "ok, degraded, no service"},
@@ -269,6 +309,7 @@ static const struct st_field req_claim[] = {
     {"leaseMs", ST_FIELD_U64_AT(CLM, lease_ms), .required = true, .max = 3600000,
      .what = "time until the next heartbeat"},
     {"memoryLimit", ST_FIELD_U64_AT(CLM, memory_limit), .max = INT64_MAX},
+    {"config", ST_FIELD_JSON_AT(CLM, config), .what = "restart keys of the worker's generation"},
 };
 const struct st_record st_record_req_claim = ST_RECORD("Claim", CLM, req_claim);
 

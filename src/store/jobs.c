@@ -322,6 +322,15 @@ int st_store_pool_counts(struct st_store *s, st_count_row_fn *row, void *ctx, st
                : 0;
 }
 
+int st_store_cancels(struct st_store *s, uint64_t *ret, struct st_err *err)
+{
+    int64_t n = 0;
+    if (ST_DB_RUN(s, st_db_number, &n, err, "SELECT count(*) FROM jobs WHERE status = 'processing' AND cancel = 1") < 0)
+        return -1;
+    *ret = (uint64_t)n;
+    return 0;
+}
+
 int st_store_reason_counts(struct st_store *s, int64_t since_ms, st_count_row_fn *row, void *ctx, struct st_err *err)
 {
     struct count_walk w = {row, ctx};

@@ -335,7 +335,7 @@ static int cancel_tx(struct st_store *s, void *ctx, struct st_err *err)
     if (n == 0)
         return st_err_set(err, ST_E_USAGE, "job %.12s is %s already: there is nothing to cancel", t->kept.job.id,
                           st_job_state_word(t->kept.job.state));
-    return again(s, t, err);
+    return again(s, t, err) ? -1 : s->ops->notify(s, err); // its worker may be another host's
 }
 
 int st_store_cancel(struct st_store *s, struct st_sv prefix, st_job_row_fn *row, void *ctx, struct st_err *err)

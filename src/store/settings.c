@@ -148,6 +148,16 @@ int st_store_mark(struct st_store *s, const char *name, int64_t *ret, struct st_
                : 0;
 }
 
+int st_store_mark_raise(struct st_store *s, const char *name, int64_t *ret, struct st_err *err)
+{
+    return ST_DB_RUN(s, st_db_number, ret, err,
+                     "INSERT INTO marks(name, value) VALUES(?1, 1) ON CONFLICT(name) DO UPDATE SET value = "
+                     "marks.value + 1 RETURNING value",
+                     ST_DB_T(st_sv_of(name))) < 0
+               ? -1
+               : s->ops->notify(s, err);
+}
+
 int st_store_mark_set(struct st_store *s, const char *name, int64_t value, struct st_err *err)
 {
     return ST_DB_RUN(s, NULL, NULL, err,

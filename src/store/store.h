@@ -217,6 +217,8 @@ struct st_counts {
 };
 int st_store_counts(struct st_store *s, int64_t since_ms, struct st_counts *ret, struct st_err *err);
 typedef int st_count_row_fn(void *ctx, struct st_sv what, struct st_sv which, uint64_t n, struct st_err *err);
+// Processing jobs that are to be cancelled.
+int st_store_cancels(struct st_store *s, uint64_t *ret, struct st_err *err);
 // Pending and processing jobs by pool: what is "pending" or "processing".
 int st_store_pool_counts(struct st_store *s, st_count_row_fn *row, void *ctx, struct st_err *err);
 // Jobs that ended since then, by state and reason.
@@ -304,6 +306,8 @@ int st_store_log_state(struct st_store *s, struct st_log_state *ret, struct st_e
 #define ST_MARK_RESTART "restart_ms" // wall time of the last start or restart of the workers
 int st_store_mark(struct st_store *s, const char *name, int64_t *ret, struct st_err *err); // 0 when never set
 int st_store_mark_set(struct st_store *s, const char *name, int64_t value, struct st_err *err);
+// Raise it by one, and wake those who wait for a change. Two callers get two numbers.
+int st_store_mark_raise(struct st_store *s, const char *name, int64_t *ret, struct st_err *err);
 
 // ---- owners -------------------------------------------------------------------------------------
 
