@@ -5,7 +5,8 @@
 
 A batch is a fresh state directory, jobs fed without end, and at most BATCH rounds of one fault each; then the feeding stops, all must
 end, and each job is looked at. Rounds done are appended to FILE (default chaos.tsv in the current directory) when their batch was
-clean: run it again and it goes on from there. A batch that is not clean leaves its directory and says where. Root is needed for the full disk.
+clean: run it again and it goes on from there. A batch that is not clean leaves its directory and says where. Root is needed for the full
+disk. The images come from a docker-registry on loopback (with skopeo, both of Debian), so that a job can begin anew on any host.
 --supervisors K: K of them, each with a stella-api and a state directory of its own, on one PostgreSQL.
 """
 import argparse, glob, json, os, random, re, shutil, signal, socket, subprocess, sys, tempfile, threading, time
@@ -234,6 +235,33 @@ FAULTS = {  # how often
 }
 
 
+# ---- where the images are -----------------------------------------------------------------------------------------------------
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Registry:
+    def __init__(self, where, layouts):
+        port = free_port()
+        with open(where + "/registry.yml", "w") as f:
+            f.write(f"version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n"
+                    f"storage: {{filesystem: {{rootdirectory: {where}/registry}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n")
+        self.p = subprocess.Popen(["docker-registry", "serve", where + "/registry.yml"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(100):
+            with socket.socket() as s:
+                if s.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        self.images = []
+        for i, layout in enumerate(layouts):
+            ref = f"localhost:{port}/chaos/image{i}:1"
+            subprocess.run(["skopeo", "copy", "-q", "--dest-tls-verify=false", "oci:" + layout, "docker://" + ref], check=True)
+            self.images.append(ref)
+
+
 # ---- PostgreSQL ---------------------------------------------------------------------------------------------------------------
 
 class PostgreSQL:
@@ -322,7 +350,7 @@ class Batch:
                         continue
                     image = self.rng.choice(self.images)
                     asked = True
-                    job = c.call("scans.submit", image="oci:" + image, fresh=True)[0]
+                    job = c.call("scans.submit", image=image, fresh=True)[0]
                     asked = False
                     with self.lock:
                         self.jobs[job["id"]] = image
@@ -339,7 +367,8 @@ class Batch:
             if not s.ready():
                 raise SystemExit(f"chaos: the service does not start: {self.dir}/serve{s.n}.log")
         c = Client(self.all[0].socket)
-        for key, value in {"retry.max_attempts": "100", "worker.count": "2", "worker.memory_limit": "256Mi"}.items():
+        for key, value in {"retry.max_attempts": "100", "worker.count": "2", "worker.memory_limit": "256Mi",
+                           "registry.allow_private": self.images[0].split("/")[0]}.items():
             c.call("config.set", key=key, value=value)
         c.call("workers.restart")
         self.feeder = threading.Thread(target=self.feed, daemon=True)
@@ -392,11 +421,11 @@ class Batch:
                 self.bad.append(f"job {job} is {row['status']}: {row['reason']}: {row['message']}")
             else:
                 counts["completed"] += 1
-                self.compare(job, self.jobs.get(job) or row["image"][4:])
+                self.compare(job, self.jobs.get(job) or row["image"])
         return counts
 
     def compare(self, job, image):
-        got = [f for s in self.all for f in glob.glob(f"{s.home}/jobs/{job}/*/sbom.cyclonedx.json")]
+        got = [f for s in self.all for f in glob.glob(f"{s.home}/jobs/{job}/*/cyclonedx-json")]
         if len(got) != 1:
             self.bad.append(f"job {job} has {len(got)} results: {got}")
         elif open(got[0], "rb").read() != self.want[image]:
@@ -430,7 +459,7 @@ class Batch:
 def undisturbed(stella, image):
     home = tempfile.mkdtemp(prefix="stella-chaos-")
     env = dict({k: v for k, v in os.environ.items() if not k.startswith("STELLA_")}, STELLA_HOME=home)
-    out = subprocess.run([stella, "scan", "image", "--local", "--cache", "off", "-q", "--format", "cyclonedx-json", "oci:" + image], env=env,
+    out = subprocess.run([stella, "scan", "image", "--local", "--cache", "off", "-q", "--format", "cyclonedx-json", image], env=env,
                          check=True, stdout=subprocess.PIPE).stdout
     shutil.rmtree(home)
     return out
@@ -453,7 +482,8 @@ def main():
     rng = random.Random(o.seed)
     names = [n for n in (o.only.split(",") if o.only else FAULTS) if o.store != "sqlite" or n != "kill_postgresql"]
     where = tempfile.mkdtemp(prefix="stella-chaos-images-")
-    images = make_images(where, random.Random(1))
+    registry = Registry(where, make_images(where, random.Random(1)))
+    images = registry.images
     want = {i: undisturbed(os.path.abspath(o.stella), i) for i in images}
     try:
         while done < o.rounds:
@@ -477,6 +507,7 @@ def main():
                 f.writelines(lines)
             done += len(lines)
     finally:
+        registry.p.kill()
         shutil.rmtree(where)
     say(f"{done} rounds on {what}: nothing lost, nothing doubled, all bytes the same")
 
