@@ -147,7 +147,7 @@ static void begin_stop(struct st_sup *s, bool upgrade)
     s->stop.began_ms = st_clock_mono_ms();
     for (size_t i = 0; i < ST_POOLS_MAX; i++)
         if (s->pools[i].used)
-            st_claims_drop(s, &s->pools[i]);
+            st_claims_drop(s, &s->pools[i], upgrade);
     if (upgrade) {
         st_notify("RELOADING=1\nMONOTONIC_USEC=%lld", (long long)st_clock_mono_ms() * 1000);
         st_sup_say("upgrade: %s", s->o->self);
