@@ -110,7 +110,7 @@ static const struct st_column list_columns[] = {
     {"LIMIT", 8, .text = c_limit},
     {"ASKED", 8, .drop = 3, .text = c_asked},
     {"ENFORCED", 8, .drop = 4, .text = c_enforced},
-    {"RESTART", 7, .drop = 5, .text = c_generation},
+    {"GENERATION", 10, .drop = 5, .text = c_generation},
 };
 static const struct st_table list_table = {list_columns, ST_LEN(list_columns)};
 
@@ -303,8 +303,8 @@ const struct st_verb st_verb_workers_list = {
     .args = "",
     .about =
         "One line a worker: its pool, what it does, its memory limit and how that is enforced. Where a pool asks for "
-        "more than the host can give, LIMIT is what a worker gets and ASKED what the pool says. RESTART counts the "
-        "restarts of its pool that it has made.",
+        "more than the host can give, LIMIT is what a worker gets and ASKED what the pool says. GENERATION "
+        "counts the restarts of its pool that it has made.",
     .opts = list_options,
     .n_opts = ST_LEN(list_options),
     .options_size = sizeof(struct raw),

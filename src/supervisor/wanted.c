@@ -82,8 +82,8 @@ static void restart_behind(struct st_sup *s, struct st_sup_pool *p)
         if (t->state == ST_SLOT_IDLE) {
             if (t->reserved)
                 st_claims_drop(s, p, false);
-            st_slot_renew(t, p);
             st_slot_count_restart(t, "manual");
+            st_slot_renew(t, p);
         } else if (t->state != ST_SLOT_STOPPING && t->state != ST_SLOT_CLEARING && (!stopping || p->force)) {
             st_slot_stop(t, ST_STOP_RELEASE, p->force);
             stopping++;
