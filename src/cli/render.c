@@ -66,8 +66,9 @@ static const char *colour_of(struct st_sv word)
 {
     static const struct {
         const char *word, *code;
-    } colours[] = {
-        {"completed", "\033[32m"}, {"failed", "\033[31m"}, {"processing", "\033[33m"}, {"cancelled", "\033[2m"}};
+    } colours[] = {{"completed", "\033[32m"}, {"failed", "\033[31m"}, {"processing", "\033[33m"},
+                   {"cancelled", "\033[2m"},  {"busy", "\033[32m"},   {"stalled", "\033[31m"},
+                   {"stopping", "\033[33m"},  {"dead", "\033[2m"}};
     for (size_t i = 0; i < ST_LEN(colours); i++)
         if (st_sv_eq(word, st_sv_of(colours[i].word)))
             return colours[i].code;

@@ -109,14 +109,14 @@ static int note_restart(const struct st_op_call *c, struct st_config_row *row, s
     bool memory = st_sv_eq(row->key, ST_SV("worker.memory_limit")) && st_quantity_read(row->value, &v);
     if (!row->restart || st_live_workers(c->live, c->arena, &w, &n, err))
         return row->restart ? -1 : 0;
-    for (size_t i = 0; i < n; i++)
-        if (!memory || st_sv_eq(w[i].pool, ST_SV("default"))) {
-            in++;
-            if (!memory || w[i].memory_limit != v) {
-                old++;
-                seen = w[i].memory_limit;
-            }
-        }
+    for (size_t i = 0; i < n; i++) {
+        uint64_t has = w[i].memory_asked ? w[i].memory_asked : w[i].memory_limit;
+        if (w[i].stale || st_sv_eq(w[i].state, ST_SV("dead")) || (memory && !st_sv_eq(w[i].pool, ST_SV("default"))))
+            continue;
+        in++;
+        old += !memory || has != v;
+        seen = has != v ? has : seen;
+    }
     if (!old)
         return 0;
     char text[ST_QUANTITY_TEXT];
@@ -193,6 +193,21 @@ int st_op_pools(const struct st_op_call *c, struct st_err *err)
     return st_store_pools(c->store, emit_pool, (void *)(uintptr_t)c, err);
 }
 
+// More than there is: taken, and said.
+static int warn_pool(const struct st_op_call *c, struct st_pool *p, struct st_err *err)
+{
+    uint64_t host = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE), all;
+    char asked[ST_QUANTITY_TEXT], has[ST_QUANTITY_TEXT];
+    st_quantity_text(p->memory, asked);
+    st_quantity_human(host, has);
+    if (!st_ckd_mul(&all, p->memory, (uint64_t)p->count) && all <= host)
+        return 0;
+    return st_arena_fmt(c->arena, &p->warning, err, "%u worker%s with %s %s over this host's memory, %s: %s", p->count,
+                        p->count == 1 ? "" : "s", asked, p->count == 1 ? "is" : "are", has,
+                        p->memory > host ? "a worker gets what there is, and they take turns"
+                                         : "they work as far as memory goes, and wait for each other");
+}
+
 int st_op_pool_put(const struct st_op_call *c, struct st_err *err)
 {
     const struct st_pool *p = c->request;
@@ -204,7 +219,8 @@ int st_op_pool_put(const struct st_op_call *c, struct st_err *err)
                           ST_SV_ARG(st_sv_sub(p->name, 0, 63)));
     if (p->memory < 32 * ST_MIB || p->count == 0)
         return st_err_set(err, ST_E_INPUT, "a pool has at least one worker with at least 32Mi");
-    return st_store_pool_put(c->store, p, err) ? -1 : c->emit(c->ctx, p, err);
+    struct st_pool made = *p;
+    return st_store_pool_put(c->store, p, err) || warn_pool(c, &made, err) ? -1 : c->emit(c->ctx, &made, err);
 }
 
 int st_op_pool_remove(const struct st_op_call *c, struct st_err *err)

@@ -161,6 +161,7 @@ static const struct st_field pool[] = {
     {"memory", ST_FIELD_U64_AT(struct st_pool, memory), .what = "limit of one worker, bytes"},
     {"count", ST_FIELD_U32_AT(struct st_pool, count), .what = "workers"},
     {"updatedAt", ST_FIELD_TIME_AT(struct st_pool, updated_ms)},
+    {"warning", ST_FIELD_TEXT_AT(struct st_pool, warning)},
 };
 const struct st_record st_record_pool = ST_RECORD("Pool", struct st_pool, pool);
 

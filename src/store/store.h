@@ -261,6 +261,7 @@ struct st_pool {
     uint64_t memory; // limit of one worker
     uint32_t count;
     int64_t updated_ms;
+    struct st_sv warning; // the service's, when it was made or changed; not stored
 };
 typedef int st_pool_row_fn(void *ctx, const struct st_pool *p, struct st_err *err);
 int st_store_pools(struct st_store *s, st_pool_row_fn *row, void *ctx, struct st_err *err); // sorted by name

@@ -36,7 +36,7 @@ static int take_job(void *ctx, const void *row, struct st_err *err)
     struct st_claim_conn *c = &t->p->claim;
     const struct st_job *j = row;
     c->got = true;
-    if (c->dropped || !c->slot || t->s->stop.on) {
+    if (!c->slot) {
         struct st_req_lease q = {.fence = j->fence, .message = ST_SV("the worker was stopped before it began")};
         memcpy(q.id, j->id, sizeof q.id);
         st_calls_add(t->s, "lease.release", &q, ST_CALL_KEEP, 0, NULL);
@@ -128,14 +128,16 @@ static void send_claim(struct st_sup *s, struct st_sup_pool *p, struct st_slot *
     t->reserved = true;
 }
 
-void st_claims_drop(struct st_sup *s, struct st_sup_pool *p)
+void st_claims_drop(struct st_sup *s, struct st_sup_pool *p, bool take)
 {
     struct st_claim_conn *c = &p->claim;
     if (!c->client || !c->slot)
         return;
     c->dropped = true;
-    c->slot->reserved = false;
-    c->slot = NULL;
+    if (!take) {
+        c->slot->reserved = false;
+        c->slot = NULL;
+    }
     shutdown(st_client_fd(c->client), SHUT_WR);
 }
 
@@ -192,8 +194,8 @@ void st_claims_decide(void *sup)
         if (in[i].admit) {
             p->starving = false;
             send_claim(s, p, slots[i], turns);
-        } else if (in[i].yield && p->claim.slot && now - p->served_ms > WAIT_TURN_MS) {
-            st_claims_drop(s, p); // it asked for a long wait when nobody else wanted one
+        } else if (in[i].yield && p->claim.slot && !p->claim.dropped && now - p->served_ms > WAIT_TURN_MS) {
+            st_claims_drop(s, p, true); // it asked for a long wait when nobody else wanted one
         }
         ask = ask || (in[i].wants && !in[i].admit && in[i].waited_ms > ST_ADMISSION_PATIENCE_MS && !p->starving);
     }

@@ -22,8 +22,11 @@ static void become(const struct st_spawn *s, pid_t parent)
         _exit(127);
     if (s->group)
         setpgid(0, 0);
-    if (s->data_max)
-        setrlimit(RLIMIT_DATA, &(struct rlimit){s->data_max, s->data_max});
+    struct rlimit data;
+    if (s->data_max && getrlimit(RLIMIT_DATA, &data) == 0) { // an analyzer sets its own, under the hard limit
+        data.rlim_cur = data.rlim_max == RLIM_INFINITY || s->data_max < data.rlim_max ? s->data_max : data.rlim_max;
+        setrlimit(RLIMIT_DATA, &data);
+    }
     // Above the numbers that they go to, so that none is overwritten before it is moved.
     int at[ST_SPAWN_FDS], out = fcntl(s->out >= 0 ? s->out : null, F_DUPFD, 64);
     for (size_t i = 0; i < s->n_fds; i++)

@@ -147,7 +147,7 @@ static void begin_stop(struct st_sup *s, bool upgrade)
     s->stop.began_ms = st_clock_mono_ms();
     for (size_t i = 0; i < ST_POOLS_MAX; i++)
         if (s->pools[i].used)
-            st_claims_drop(s, &s->pools[i]);
+            st_claims_drop(s, &s->pools[i], upgrade);
     if (upgrade) {
         st_notify("RELOADING=1\nMONOTONIC_USEC=%lld", (long long)st_clock_mono_ms() * 1000);
         st_sup_say("upgrade: %s", s->o->self);
@@ -216,7 +216,7 @@ static void say_enforcement(struct st_sup *s)
     st_quantity_human(s->host - st_admission_reserve(s->host), can);
     st_sup_say("memory of this host: %s, of which workers get %s", host, can);
     if (s->cg.workers >= 0)
-        st_sup_say("enforcement: cgroup (/%s/workers), watched by stella-watchdog", s->cg.path);
+        st_sup_say("enforcement: cgroup (/%s%sworkers), watched by stella-watchdog", s->cg.path, s->cg.path[0] ? "/" : "");
     else
         st_sup_say("enforcement: rlimit and sampling, twice a second: %s", s->cg.why);
 }

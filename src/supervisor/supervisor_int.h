@@ -142,7 +142,8 @@ void st_wanted_reconcile(struct st_sup *s);
 
 void st_claims_changed(struct st_sup *s); // decide soon who waits
 void st_claims_decide(void *sup);
-void st_claims_drop(struct st_sup *s, struct st_sup_pool *p);
+// End the wait of a claim. take: a job that comes all the same is begun; else it is given back.
+void st_claims_drop(struct st_sup *s, struct st_sup_pool *p, bool take);
 bool st_claims_out(const struct st_sup *s); // any
 void st_claims_release(struct st_sup *s);
 

@@ -81,9 +81,9 @@ static void restart_behind(struct st_sup *s, struct st_sup_pool *p)
             continue;
         if (t->state == ST_SLOT_IDLE) {
             if (t->reserved)
-                st_claims_drop(s, p);
-            st_slot_renew(t, p);
+                st_claims_drop(s, p, false);
             st_slot_count_restart(t, "manual");
+            st_slot_renew(t, p);
         } else if (t->state != ST_SLOT_STOPPING && t->state != ST_SLOT_CLEARING && (!stopping || p->force)) {
             st_slot_stop(t, ST_STOP_RELEASE, p->force);
             stopping++;
@@ -129,7 +129,7 @@ void st_wanted_reconcile(struct st_sup *s)
         if (!t->leaving || t->state != ST_SLOT_IDLE)
             continue;
         if (t->reserved && p)
-            st_claims_drop(s, p);
+            st_claims_drop(s, p, false);
         if (!t->reserved)
             remove_slot(s, i);
     }

@@ -4,7 +4,8 @@
 //   end=REASON   say the end (completed: good) and exit  exit=CODE    exit without a word
 //   signal=N     die of it                               eat=MIB      touch so much memory, slowly
 //   hang         wait for ever, deaf to SIGTERM          child        leave a process behind
-//   once=STEP    go on to STEP only in the first attempt, else complete
+//   once         go on only in the first attempt, else complete
+//   sh=FILE      run this script and wait for it
 // Told to stop it ends without a word, unless it is deaf. $FAKE_WORKER_TRACE: a line a job is appended there.
 #include "worker/worker_msg.h"
 
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t told;
@@ -90,6 +92,19 @@ static void leave_child(void)
     }
 }
 
+static void script(struct st_sv path)
+{
+    char text[256];
+    snprintf(text, sizeof text, ST_SV_FMT, ST_SV_ARG(path));
+    pid_t pid = fork();
+    if (pid == 0) {
+        execl("/bin/sh", "sh", text, NULL);
+        _exit(127);
+    }
+    while (waitpid(pid, NULL, 0) < 0 && !told)
+        ;
+}
+
 static void step(struct st_sv name, struct st_sv value, const struct st_worker_job *job)
 {
     uint64_t n = 0;
@@ -110,6 +125,8 @@ static void step(struct st_sv name, struct st_sv value, const struct st_worker_j
         kill(getpid(), (int)n);
     else if (st_sv_eq(name, ST_SV("eat")))
         eat(n);
+    else if (st_sv_eq(name, ST_SV("sh")))
+        script(value);
     else if (st_sv_eq(name, ST_SV("child")))
         leave_child();
     else if (st_sv_eq(name, ST_SV("once"))) {
