@@ -8,7 +8,8 @@ commands=("" "scan" "scan image" "image" "image inspect" "image layers" "scanner
     "scanner stats"
     "scanner config" "scanner config get" "scanner config set" "scanner config unset" "scanner config list"
     "scanner config history" "scanner logs" "scanner deadletter" "scanner deadletter list" "scanner deadletter retry"
-    "scanner cache" "scanner cache stats" "scanner cache prune" "version" "help")
+    "scanner cache" "scanner cache stats" "scanner cache prune" "doctor" "doctor run"
+    "doctor list" "doctor export" "obs" "obs metrics" "version" "help")
 for c in "${commands[@]}"; do
     read -ra words <<<"$c"
     run "${words[@]}" --help
@@ -32,7 +33,7 @@ ok "help works on a broken line" test "$code" = 0
 for c in "scan image" "image inspect" "image layers" "scanner jobs list" "scanner jobs show" \
     "scanner jobs cancel" "scanner jobs retry" "scanner deadletter list" "scanner deadletter retry" "scanner config get" \
     "scanner config set" "scanner config unset" "scanner config history" "scanner stats" "scanner queue status" \
-    "scanner cache stats" "scanner cache prune" version help; do
+    "scanner cache stats" "scanner cache prune" "doctor run" "doctor list" "obs metrics" version help; do
     read -ra words <<<"$c"
     "$stella" "${words[@]}" --help >>all
 done
