@@ -245,7 +245,13 @@ static void tell_finish(struct st_slot *t, const struct st_verdict *v, struct st
                        .resumed_from = t->end.resumed_from,
                        .peak_bytes = ST_MAX(t->peak, t->end.peak_bytes),
                        .exit_code = v->exit_code,
-                       .signal = t->seen.signal};
+                       .signal = t->seen.signal,
+                       .phases = t->end.phases, // for metrics
+                       .unknowns = t->end.unknowns,
+                       .packages = t->end.packages,
+                       .layers_cached = t->end.layers_cached,
+                       .layers_total = t->end.layers_total,
+                       .bytes_read = t->end.bytes_read};
     memcpy(e.id, t->job.id, sizeof e.id);
     e.again = v->state == ST_JOB_FAILED && r && r->again == ST_AGAIN_BACKOFF;
     if (v->state == ST_JOB_FAILED && v->memory && escalates(t)) {
