@@ -133,7 +133,8 @@ static int metric_line(void *ctx, const void *row, struct st_err *err)
 
 static int write_metrics(const struct bundle *b, struct st_out *o, struct st_err *err)
 {
-    return st_client_call(b->client, "metrics.read", NULL, metric_line, o, err);
+    struct st_req_metrics now = {0};
+    return st_client_call(b->client, "metrics.read", &now, metric_line, o, err);
 }
 
 // ---- answers of the service ---------------------------------------------------------------------

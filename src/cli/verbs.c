@@ -12,6 +12,7 @@ static const struct st_group groups[] = {
     {"scanner config", "configuration, with its history", NULL},
     {"scanner cache", "the layers that need not be read again", NULL},
     {"doctor", "what is wrong, and what to do about it", "stella-doctor"},
+    {"obs", "figures of the service", "stella-obs"},
     {NULL},
 };
 
@@ -66,6 +67,7 @@ static const struct st_verb *const verbs[] = {
     &st_verb_doctor_run,
     &st_verb_doctor_list,
     &st_verb_doctor_export,
+    &st_verb_obs_metrics,
     &st_verb_version,
     &verb_help,
     NULL,

@@ -1,5 +1,6 @@
 // Store handles for threads, waiting, and what the service does by itself: sweeping leases once a second.
 #include "service/api.h"
+#include "service/metric_history.h"
 #include "service/op_int.h"
 
 #include "base/ckd.h"
@@ -238,6 +239,8 @@ static void sweep_once(struct st_api *a, struct st_arena *arena, bool *failing)
     int rc = st_op_sweep(&c, &err);
     if (rc == 0)
         rc = st_store_counts(c.store, INT64_MAX, &k, &err);
+    if (rc == 0)
+        rc = st_metric_history_take(st_live_history(a->live), c.store, a->live, &err);
     give_back(a, &a->writers, c.store);
     if (rc == 0)
         st_live_depth(a->live, k.pending, st_clock_mono_ms());

@@ -2,9 +2,12 @@
 
 #include "base/ckd.h"
 #include "base/clock.h"
+#include "service/metric_history.h"
 #include "service/op_int.h"
 
 #include <stdio.h>
+
+#define ST_METRIC_NAME 512
 
 const char *const st_metric_kind_words[] = {"counter", "gauge", "histogram", NULL};
 
@@ -305,35 +308,57 @@ int st_metrics_write(struct st_store *s, struct st_live *l, struct st_out *o, st
 
 // ---- as rows ------------------------------------------------------------------------------------
 
-struct rows {
-    const struct st_op_call *c;
-    struct st_buf labels;
-};
+bool st_sample_name(const struct st_sample *s, char *buf, size_t n, struct st_sv *ret)
+{
+    struct st_mem mem;
+    struct st_buf b;
+    struct st_out o;
+    st_mem_init(&mem, 64 * 1024, -1);
+    st_buf_init(&b, &mem);
+    st_out_init_buf(&o, &b);
+    st_out_fmt(&o, "%s%s", s->family, s->suffix);
+    put_labels(&o, s);
+    bool fits = st_out_finish(&o, NULL) == 0 && b.len < n;
+    if (fits) {
+        memcpy(buf, b.ptr, b.len);
+        *ret = st_sv_mem(buf, b.len);
+    }
+    st_buf_release(&b);
+    st_mem_release(&mem);
+    return fits;
+}
+
+static uint64_t thousandths(double v)
+{
+    return v <= 0 ? 0 : (uint64_t)(v * 1000 + 0.5);
+}
 
 static int emit_sample(void *ctx, const struct st_sample *s, struct st_err *err)
 {
-    struct rows *r = ctx;
-    char name[128];
-    struct st_out o;
-    st_buf_clear(&r->labels);
-    st_out_init_buf(&o, &r->labels);
-    put_labels(&o, s);
-    if (st_out_finish(&o, err))
-        return -1;
-    snprintf(name, sizeof name, "%s%s", s->family, s->suffix);
-    struct st_metric_row row = {.name = st_sv_of(name),
+    const struct st_op_call *c = ctx;
+    const struct st_req_metrics *q = c->request;
+    char text[ST_METRIC_NAME];
+    struct st_sv name;
+    struct st_metric_span span;
+    if (!st_sample_name(s, text, sizeof text, &name))
+        return 0; // longer than any label of ours
+    size_t brace = ST_MIN(st_sv_find(name, '{'), name.len);
+    struct st_metric_row row = {.name = st_sv_sub(name, 0, brace),
+                                .labels = st_sv_from(name, brace),
                                 .kind = st_sv_of(st_metric_kind_words[s->kind]),
-                                .labels = st_buf_sv(&r->labels),
                                 .help = st_sv_of(s->help),
-                                .value = s->value < 0 ? 0 : (uint64_t)(s->value * 1000 + 0.5)};
-    return r->c->emit(r->c->ctx, &row, err);
+                                .value = thousandths(s->value)};
+    if (q->last_s && c->live &&
+        st_metric_history_span(st_live_history(c->live), name, (int64_t)q->last_s * 1000, s->value, &span)) {
+        row.has_span = true;
+        row.low = thousandths(span.low);
+        row.high = thousandths(span.high);
+        row.increase = thousandths(span.increase);
+    }
+    return c->emit(c->ctx, &row, err);
 }
 
 int st_op_metrics(const struct st_op_call *c, struct st_err *err)
 {
-    struct rows r = {.c = c};
-    st_buf_init(&r.labels, c->arena->mem);
-    int rc = st_metrics_walk(c->store, c->live, emit_sample, &r, err);
-    st_buf_release(&r.labels);
-    return rc;
+    return st_metrics_walk(c->store, c->live, emit_sample, (void *)(uintptr_t)c, err);
 }

@@ -27,6 +27,8 @@ struct st_sample {
 typedef int st_sample_fn(void *ctx, const struct st_sample *s, struct st_err *err);
 // l NULL (no service): only what the store knows.
 int st_metrics_walk(struct st_store *s, struct st_live *l, st_sample_fn *fn, void *ctx, struct st_err *err);
+// "name{label="value"}" in `buf`; false when it does not fit.
+bool st_sample_name(const struct st_sample *s, char *buf, size_t n, struct st_sv *ret);
 // The text of GET /metrics: exposition format 0.0.4 of Prometheus.
 int st_metrics_write(struct st_store *s, struct st_live *l, struct st_out *o, struct st_err *err);
 

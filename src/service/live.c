@@ -3,6 +3,7 @@
 #include "base/ckd.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "service/metric_history.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -58,6 +59,7 @@ struct st_live {
     size_t n_pools, n_workers;
     struct worker *workers; // ST_LIVE_WORKERS
     struct st_live_histogram histograms[ST_HIST_MAX];
+    struct st_metric_history *history; // owns
     uint64_t depths[DEPTHS], pending;
     size_t n_depths;
     int64_t depth_ms, start_ms;
@@ -67,13 +69,16 @@ int st_live_new(struct st_live **ret, struct st_err *err)
 {
     struct st_live *l = calloc(1, sizeof *l);
     struct worker *w = calloc(ST_LIVE_WORKERS, sizeof *w);
-    if (!l || !w) {
+    struct st_metric_history *h = st_metric_history_new();
+    if (!l || !w || !h) {
         free(l);
         free(w);
+        st_metric_history_free(h);
         return st_err_nomem(err);
     }
     pthread_mutex_init(&l->lock, NULL);
     l->workers = w;
+    l->history = h;
     l->start_ms = st_clock_wall_ms();
     snprintf(l->pools[l->n_pools++].name, sizeof l->pools[0].name, "default");
     *ret = l;
@@ -87,6 +92,7 @@ void st_live_free(struct st_live *l)
     pthread_mutex_destroy(&l->lock);
     for (size_t i = 0; i < l->n_workers; i++)
         free(l->workers[i].texts);
+    st_metric_history_free(l->history);
     free(l->workers);
     free(l);
 }
@@ -292,6 +298,11 @@ uint64_t st_live_pending(struct st_live *l)
 {
     LOCKED(l);
     return l->pending;
+}
+
+struct st_metric_history *st_live_history(struct st_live *l)
+{
+    return l->history;
 }
 
 int64_t st_live_start_ms(struct st_live *l)

@@ -70,6 +70,7 @@ void st_live_depth(struct st_live *l, uint64_t pending, int64_t now_ms); // told
 bool st_live_growing(struct st_live *l);
 uint64_t st_live_pending(struct st_live *l); // as last told
 int64_t st_live_start_ms(struct st_live *l);
+struct st_metric_history *st_live_history(struct st_live *l); // locks by itself
 
 #define ST_LIVE_REASONS 7
 extern const char *const st_restart_reasons[ST_LIVE_REASONS + 1]; // NULL ends

@@ -206,7 +206,12 @@ struct st_req_restarted {      // a worker ended and another takes its place
 };
 struct st_metric_row { // one sample of /metrics
     struct st_sv name, kind, labels, help;
-    uint64_t value; // thousandths
+    uint64_t value;               // thousandths, as the rest
+    uint64_t low, high, increase; // has_span: in the time that was asked for, or since there is a history of it
+    bool has_span;
+};
+struct st_req_metrics {
+    uint64_t last_s; // 0: only what is now; at most ST_HISTORY_STEPS are known
 };
 struct st_status {
     struct st_sv state; // "ok", "degraded", "no service"
@@ -225,6 +230,6 @@ extern const struct st_record st_record_job, st_record_attempt, st_record_config
 extern const struct st_record st_record_req_id, st_record_req_list, st_record_req_retry, st_record_req_submit,
     st_record_req_claim, st_record_req_lease, st_record_req_end, st_record_req_key, st_record_req_config_set,
     st_record_req_logs, st_record_req_last, st_record_req_log, st_record_req_pool, st_record_req_pool_name,
-    st_record_req_worker, st_record_req_restarted, st_record_req_wanted, st_record_req_restart;
+    st_record_req_worker, st_record_req_restarted, st_record_req_wanted, st_record_req_restart, st_record_req_metrics;
 
 #endif

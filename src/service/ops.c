@@ -32,7 +32,7 @@ const struct st_op st_ops[] = {
      .path = V1 "/queue/pools", .status = 200, .summary = "Pending and processing jobs by pool"},
     {"sbom.stats", READ, .request = &st_record_req_last, .answer = &st_record_sbom_stats, .run = st_op_sbom_stats,
      .method = "GET", .path = V1 "/sbom/stats", .status = 200, .summary = "How many scans got their SBOM"},
-    {"metrics.read", READ, .many = true, .answer = &st_record_metric, .run = st_op_metrics, .method = "GET",
+    {"metrics.read", READ, .many = true, .request = &st_record_req_metrics, .answer = &st_record_metric, .run = st_op_metrics, .method = "GET",
      .path = V1 "/metrics", .status = 200, .summary = "The samples of /metrics, as rows"},
     {"stats.totals", READ, .request = &st_record_req_last, .answer = &st_record_stats, .run = st_op_stats,
      .method = "GET", .path = V1 "/stats", .status = 200, .summary = "What the scanner did in a window of time"},

@@ -127,6 +127,9 @@ static const struct st_field metric[] = {
     {"kind", ST_FIELD_TEXT_AT(MET, kind), .what = "counter, gauge or histogram"},
     {"labels", ST_FIELD_TEXT_AT(MET, labels), .what = "as in /metrics"},
     {"value", ST_FIELD_MILLI_AT(MET, value)},
+    {"low", ST_FIELD_MILLI_AT(MET, low), .has = offsetof(MET, has_span) + 1, .what = "in the time asked for"},
+    {"high", ST_FIELD_MILLI_AT(MET, high), .has = offsetof(MET, has_span) + 1},
+    {"increase", ST_FIELD_MILLI_AT(MET, increase), .has = offsetof(MET, has_span) + 1},
     {"help", ST_FIELD_TEXT_AT(MET, help)},
 };
 const struct st_record st_record_metric = ST_RECORD("Metric", MET, metric);
@@ -396,3 +399,9 @@ static const struct st_field req_restarted[] = {
     {"reason", ST_FIELD_TEXT_AT(struct st_req_restarted, reason), .required = true, .max = 32, .what = "why it ended"},
 };
 const struct st_record st_record_req_restarted = ST_RECORD("Restarted", struct st_req_restarted, req_restarted);
+
+static const struct st_field req_metrics[] = {
+    {"last", ST_FIELD_DURATION_AT(struct st_req_metrics, last_s),
+     .what = "also low, high and increase of the last TIME"},
+};
+const struct st_record st_record_req_metrics = ST_RECORD("MetricsRequest", struct st_req_metrics, req_metrics);

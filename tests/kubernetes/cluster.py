@@ -20,6 +20,10 @@ PLURALS = {"Namespace": ("/api/v1", "namespaces", False), "ServiceAccount": ("/a
            "Role": ("/apis/rbac.authorization.k8s.io/v1", "roles", True),
            "RoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "rolebindings", True),
            "DaemonSet": ("/apis/apps/v1", "daemonsets", True), "CronJob": ("/apis/batch/v1", "cronjobs", True),
+           "StatefulSet": ("/apis/apps/v1", "statefulsets", True), "Deployment": ("/apis/apps/v1", "deployments", True),
+           "Service": ("/api/v1", "services", True), "PersistentVolumeClaim": ("/api/v1", "persistentvolumeclaims", True),
+           "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies", True),
+           "PodDisruptionBudget": ("/apis/policy/v1", "poddisruptionbudgets", True),
            "CustomResourceDefinition": ("/apis/apiextensions.k8s.io/v1", "customresourcedefinitions", False),
            "EphemeralRunner": ("/apis/actions.github.com/v1alpha1", "ephemeralrunners", True)}
 
