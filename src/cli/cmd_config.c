@@ -250,7 +250,7 @@ const struct st_verb st_verb_config_list = {
     .opts = format_options,
     .n_opts = ST_LEN(format_options),
     .options_size = sizeof(struct raw),
-    .examples = {{"See everything", "stella scanner config list"},
+    .examples = {{"See every setting", "stella scanner config list"},
                  {"Keep it", "stella scanner config list --format json >config.json"}},
     .run = run_list,
 };
