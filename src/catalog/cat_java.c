@@ -264,9 +264,29 @@ static bool continues(struct st_sv stem, struct st_sv prefix, struct st_sv *ret_
     return ret_rest->len == 0 || ret_rest->ptr[0] == '-';
 }
 
-// Versions that say the same: OSGi writes the third separator as '.' ("1.0.0.Final" for "1.0.0-Final").
+// The next of the three numbers that a version of OSGi begins with; "" where there is none.
+static struct st_sv version_number(struct st_sv *rest)
+{
+    struct st_sv s = *rest;
+    size_t n = 0;
+    while (n < s.len && s.ptr[n] >= '0' && s.ptr[n] <= '9')
+        n++;
+    bool whole = n == s.len || strchr("-._", s.ptr[n]);
+    if (!n || !whole)
+        return ST_SV("");
+    *rest = st_sv_from(s, ST_MIN(n + 1, s.len));
+    return st_sv_sub(s, 0, n);
+}
+
+// Versions that say the same: OSGi has three numbers and writes all separators as '.' ("1.0.0.Final" for "1.0.0-Final",
+// "1.18.0" for "1.18", "1.0.0.alpha-1" for "1.0-alpha-1").
 static bool same_version(struct st_sv a, struct st_sv b)
 {
+    for (int i = 0; i < 3; i++) {
+        struct st_sv x = version_number(&a), y = version_number(&b), zero = ST_SV("0");
+        if (!st_sv_eq(x.len ? x : zero, y.len ? y : zero))
+            return false;
+    }
     if (a.len != b.len)
         return false;
     for (size_t i = 0; i < a.len; i++)
@@ -279,9 +299,12 @@ static struct st_sv manifest_version(const struct st_manifest *m)
 {
     static const enum st_manifest_attribute order[] = {ST_MF_PLUGIN_VERSION, ST_MF_IMPL_VERSION, ST_MF_BUNDLE_VERSION,
                                                        ST_MF_SPEC_VERSION};
-    for (size_t i = 0; i < ST_LEN(order); i++)
-        if (st_java_is_version(m->at[order[i]]))
-            return m->at[order[i]];
+    for (size_t i = 0; i < ST_LEN(order); i++) {
+        struct st_sv v = m->at[order[i]];
+        v = st_sv_sub(v, 0, ST_MIN(st_sv_search(v, ST_SV(" (")), v.len)); // "26.9.27 (c6ba02c)": its build
+        if (st_java_is_version(v))
+            return v;
+    }
     return ST_SV("");
 }
 
@@ -303,6 +326,13 @@ static bool is_group_dot_name(struct st_sv s, struct st_sv group, struct st_sv n
 {
     return s.len == group.len + 1 + name.len && st_sv_starts(s, group) && s.ptr[group.len] == '.' &&
            st_sv_ends(s, name);
+}
+
+// As bnd makes the symbolic name: group and artifact, but the group alone where it ends in the artifact.
+static bool is_symbolic_name(struct st_sv s, struct st_sv group, struct st_sv name)
+{
+    return is_group_dot_name(s, group, name) ||
+           (st_sv_eq(s, group) && s.len > name.len && st_sv_ends(s, name) && s.ptr[s.len - name.len - 1] == '.');
 }
 
 enum { NAMED_BY_NOTHING, NAMED_ALONE, NAMED_BY_MANIFEST, NAMED_BY_NAME, NAMED_BY_FILE };
@@ -327,7 +357,7 @@ static int naming(const struct java *j, const struct coordinate *c, struct st_sv
     const struct st_manifest *m = &j->manifest;
     struct st_sv bundle = bundle_name(m), mv = manifest_version(m);
     bool titled = st_sv_eq(m->at[ST_MF_IMPL_TITLE], a) || st_sv_eq(m->at[ST_MF_SHORT_NAME], a) || st_sv_eq(bundle, a) ||
-                  is_group_dot_name(bundle, c->group, a);
+                  is_symbolic_name(bundle, c->group, a);
     if (titled && (names_version(j, v) || mv.len == 0))
         return NAMED_BY_MANIFEST;
     bool contradicted = (j->name.version.len && !same_version(j->name.version, v)) || (mv.len && !names_version(j, v));
@@ -636,7 +666,7 @@ static const char *const globs[] = {
 
 const struct st_cataloger st_cat_java = {
     .name = "java-archive-cataloger",
-    .version = 1,
+    .version = 2,
     .globs = globs,
     .need = ST_NEED_CONTENT,
     .max_size = JAVA_FILE_MAX,

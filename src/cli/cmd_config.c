@@ -219,6 +219,7 @@ const struct st_verb st_verb_config_set = {
              "only say "
              "so; others are used from the next job on. The same value again changes nothing.",
     .max_args = 2,
+    .terms = st_key_terms,
     .opts = format_options,
     .n_opts = ST_LEN(format_options),
     .options_size = sizeof(struct raw),
@@ -250,7 +251,7 @@ const struct st_verb st_verb_config_list = {
     .opts = format_options,
     .n_opts = ST_LEN(format_options),
     .options_size = sizeof(struct raw),
-    .examples = {{"See everything", "stella scanner config list"},
+    .examples = {{"See every setting", "stella scanner config list"},
                  {"Keep it", "stella scanner config list --format json >config.json"}},
     .run = run_list,
 };

@@ -411,7 +411,7 @@ const struct st_verb st_verb_jobs_retry = {
     .opts = retry_options,
     .n_opts = ST_LEN(retry_options),
     .options_size = sizeof(struct raw),
-    .examples = {{"Try again", "stella scanner jobs retry 4f2a91"},
+    .examples = {{"Do a failed scan again", "stella scanner jobs retry 4f2a91"},
                  {"Try again although five attempts failed", "stella scanner jobs retry 4f2a91 --force"}},
     .run = run_retry,
 };
@@ -439,7 +439,7 @@ const struct st_verb st_verb_deadletter_retry = {
     .opts = dead_retry_options,
     .n_opts = ST_LEN(dead_retry_options),
     .options_size = sizeof(struct raw),
-    .examples = {{"Try one again", "stella scanner deadletter retry 4f2a91"},
+    .examples = {{"Give one new attempts", "stella scanner deadletter retry 4f2a91"},
                  {"Try all again after the cause is mended", "stella scanner deadletter retry --all"}},
     .run = run_dead_retry,
 };

@@ -170,6 +170,6 @@ const struct st_verb st_verb_logs = {
     .examples = {{"See how SBOMs were made", "stella scanner logs --filter sbom --level debug --last 30m"},
                  {"Exit 1 when anything failed since the restart",
                   "stella scanner logs --level error --since-restart --fail-if-found"},
-                 {"Watch", "stella scanner logs --follow --level warn"}},
+                 {"Follow what goes wrong", "stella scanner logs --follow --level warn"}},
     .run = run_logs,
 };

@@ -285,7 +285,8 @@ const struct st_verb st_verb_status = {
     .opts = options,
     .n_opts = ST_LEN(options),
     .options_size = sizeof(struct raw),
-    .examples = {{"Look", "stella scanner status"}, {"Keep looking", "stella scanner status --watch"}},
+    .examples = {{"See whether scans get done", "stella scanner status"},
+                 {"Keep it on the screen", "stella scanner status --watch"}},
     .run = run_status,
 };
 
@@ -298,7 +299,7 @@ const struct st_verb st_verb_queue_status = {
     .opts = options,
     .n_opts = ST_LEN(options),
     .options_size = sizeof(struct raw),
-    .examples = {{"Look", "stella scanner queue status"},
+    .examples = {{"See how much waits, and whether it grows", "stella scanner queue status"},
                  {"Give a script the depth", "stella scanner queue status --format json | jq .queue_depth"}},
     .run = run_queue,
 };

@@ -52,7 +52,9 @@ static const struct st_opt options[] = {
     {"threads", 0, ST_OPT_COUNT_AT(struct raw, threads), .arg = "N", .help = "layers analyzed at once",
      .def_text = "the processors there are", .min = 1, .max = ST_THREADS_MAX, .env = "STELLA_THREADS"},
     {"cache", 0, ST_OPT_STRING_AT(struct raw, cache), .arg = "DIR|on|off",
-     .help = "keep what was found in a layer and use it again for other images", .def = "off", .env = "STELLA_CACHE"},
+     .help = "keep what was found in a layer and use it again for other images; not for a docker-archive, whose layers "
+             "have no digest that could be checked without reading them",
+     .def = "off", .def_text = "what cache.layer_dedup says: off", .env = "STELLA_CACHE"},
     {"verify", 0, ST_OPT_ENUM_AT(struct raw, verify), .arg = "WHAT",
      .help = "digests to check; blob is what is stored, full adds what it unpacks to", .def = "blob",
      .choices = verifies},

@@ -133,8 +133,13 @@ void st_help_top(struct st_out *o, const struct st_program *p)
     st_out_putc(o, '\n');
     verb_list(o, p, NULL);
     st_out_puts(o, "\nExamples:\n");
-    for (const struct st_verb *const *v = p->verbs; *v; v++)
-        examples(o, *v, v == p->verbs ? 2 : 1);
+    struct st_sv group = ST_SV_NULL, word, rest; // one of each group of commands
+    for (const struct st_verb *const *v = p->verbs; *v; v++) {
+        st_sv_cut(st_sv_of((*v)->words), ' ', &word, &rest);
+        if (!st_sv_eq(word, group))
+            examples(o, *v, v == p->verbs ? 2 : 1);
+        group = word;
+    }
     terms(o, "Exit codes", p->exit_codes);
     char last[200];
     snprintf(last, sizeof last,

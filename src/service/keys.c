@@ -10,32 +10,36 @@
 
 #define BYTES_MAX (1ull << 50)
 
-const struct st_key st_keys[] = {
-    {"cache.layer_dedup", ST_KEY_BOOL, "false", 0, 0, false,
-     "keep what was found in a layer and use it again for other images"},
-    {"cache.max_bytes", ST_KEY_BYTES, "5Gi", 16 * ST_MIB, BYTES_MAX, false,
-     "disk that the layer cache may take; a scan makes room from four fifths of it on, down to one"},
-    {"cache.ttl", ST_KEY_DURATION_OFF, "45d", 1, ST_DURATION_MAX, false,
-     "layers that were not used for so long leave the cache; off: none do"},
-    {"queue.max_pending", ST_KEY_COUNT, "100000", 1, 10000000, false,
-     "pending jobs from which on submissions are refused for now"},
-    {"registry.allow_private", ST_KEY_HOSTS, "none", 0, 0, false,
-     "registries that may have a loopback, private or link-local address, as HOST:PORT,HOST"},
-    {"retry.max_attempts", ST_KEY_COUNT, "5", 1, 100, false, "attempts of a job before it becomes a dead letter"},
-    {"routing.large_image_pool", ST_KEY_POOL, "none", 0, 0, false,
-     "pool for large images and for those of unknown size"},
-    {"routing.large_image_threshold", ST_KEY_BYTES, "none", 1, BYTES_MAX, false,
-     "stored size from which on an image is large"},
-    {"sbom.incremental_mode", ST_KEY_BOOL, "false", 0, 0, false,
-     "checkpoints within a layer, for trees of very many files"},
-    {"sbom.streaming_threshold", ST_KEY_BYTES_OFF, "2Gi", 0, BYTES_MAX, true,
-     "stored size from which on one layer is read at a time; 0 always, off never"},
-    {"timeouts.scan", ST_KEY_DURATION, "20m", 1, ST_DURATION_MAX, true, "time that a scan may take"},
-    {"worker.count", ST_KEY_COUNT, "1", 1, 256, false, "workers of the default pool"},
-    {"worker.memory_limit", ST_KEY_BYTES, "4Gi", 32 * ST_MIB, BYTES_MAX, true,
-     "memory limit of one worker of the default pool"},
-    {NULL},
-};
+// X(name, kind, default, least, most, after a restart, what for)
+#define KEYS(X)                                                                                                    \
+    X("cache.layer_dedup", ST_KEY_BOOL, "false", 0, 0, false,                                                      \
+      "keep what was found in a layer and use it again for other images")                                          \
+    X("cache.max_bytes", ST_KEY_BYTES, "5Gi", 16 * ST_MIB, BYTES_MAX, false,                                       \
+      "disk that the layer cache may take; a scan makes room from four fifths of it on, down to one")              \
+    X("cache.ttl", ST_KEY_DURATION_OFF, "45d", 1, ST_DURATION_MAX, false,                                          \
+      "layers that were not used for so long leave the cache; off: none do")                                       \
+    X("queue.max_pending", ST_KEY_COUNT, "100000", 1, 10000000, false,                                             \
+      "pending jobs from which on submissions are refused for now")                                                \
+    X("registry.allow_private", ST_KEY_HOSTS, "none", 0, 0, false,                                                 \
+      "registries that may have a loopback, private or link-local address, as HOST:PORT,HOST")                     \
+    X("retry.max_attempts", ST_KEY_COUNT, "5", 1, 100, false, "attempts of a job before it becomes a dead letter") \
+    X("routing.large_image_pool", ST_KEY_POOL, "none", 0, 0, false,                                                \
+      "pool for large images and for those of unknown size")                                                       \
+    X("routing.large_image_threshold", ST_KEY_BYTES, "none", 1, BYTES_MAX, false,                                  \
+      "stored size from which on an image is large")                                                               \
+    X("sbom.incremental_mode", ST_KEY_BOOL, "false", 0, 0, false,                                                  \
+      "checkpoints within a layer, for trees of very many files")                                                  \
+    X("sbom.streaming_threshold", ST_KEY_BYTES_OFF, "2Gi", 0, BYTES_MAX, true,                                     \
+      "stored size from which on one layer is read at a time; 0 always, off never")                                \
+    X("timeouts.scan", ST_KEY_DURATION, "20m", 1, ST_DURATION_MAX, true, "time that a scan may take")              \
+    X("worker.count", ST_KEY_COUNT, "1", 1, 256, false, "workers of the default pool")                             \
+    X("worker.memory_limit", ST_KEY_BYTES, "4Gi", 32 * ST_MIB, BYTES_MAX, true,                                    \
+      "memory limit of one worker of the default pool")
+
+#define KEY(name, kind, def, min, max, restart, what) {name, kind, def, min, max, restart, what},
+#define TERM(name, kind, def, min, max, restart, what) {name, what " (default: " def ")"},
+const struct st_key st_keys[] = {KEYS(KEY){NULL}};
+const struct st_term st_key_terms[] = {KEYS(TERM){NULL}};
 
 const struct st_key *st_key_find(struct st_sv name, struct st_err *err)
 {

@@ -3,6 +3,7 @@
 #ifndef ST_SERVICE_KEYS_H
 #define ST_SERVICE_KEYS_H
 
+#include "command/program.h"
 #include "store/store.h"
 
 enum st_key_kind {
@@ -24,7 +25,8 @@ struct st_key {
     bool restart; // workers use a change after `scanner workers restart`; else from the next job on
     const char *what;
 };
-extern const struct st_key st_keys[]; // name NULL ends; sorted by name
+extern const struct st_key st_keys[];       // name NULL ends; sorted by name
+extern const struct st_term st_key_terms[]; // the same as help shows it
 
 // ST_E_USAGE "unknown key 'worker.memlimit'; did you mean worker.memory_limit?".
 const struct st_key *st_key_find(struct st_sv name, struct st_err *err);

@@ -247,6 +247,13 @@ def archives():
         'Bundle-Vendor: A very long name that goes on in the next line of the manif', ' est')]))
     java('manifest-group', 'lib/widget-1.0.jar', jar([mf('Automatic-Module-Name: org.acme.tools.widget')]))
     java('manifest-version', 'lib/log4j-1.2-1.2.17.jar', jar([mf('Bundle-Version: 1.2.17')]))
+    java('manifest-version-build', 'lib/vnu.jar', jar([mf('Implementation-Title: The Nu Markup Checker',
+                                                          'Implementation-Version: 26.9.27 (c6ba02c)')]))
+    java('renamed-osgi', 'usr/share/java/geronimo-jta-1.2-spec.jar', jar([
+        mf('Bundle-SymbolicName: org.example.specs.geronimo-jta_1.2_spec', 'Bundle-Version: 1.0.0.alpha-1'),
+        props('org.example.specs', 'geronimo-jta_1.2_spec', '1.0-alpha-1')]))
+    java('renamed-osgi-group', 'usr/share/java/jansi1.jar', jar([
+        mf('Bundle-SymbolicName: org.example.jansi', 'Bundle-Version: 1.18.0'), props('org.example.jansi', 'jansi', '1.18')]))
     java('known-group', 'lib/spring-core-5.3.9.jar', jar([mf('Implementation-Title: spring-core', 'Implementation-Version: 5.3.9')]))
     java('repository-path', 'root/.m2/repository/org/acme/x/1.2/x-1.2.jar', jar([mf('A: b')]))
     java('nothing', 'lib/data.jar', jar([mf('Created-By: 17 (X)'), ('a.txt', 'x')]))

@@ -22,7 +22,7 @@ for name; do
 	n=$((n + 1))
 	size=$(du -sm "$images/$name" | cut -f1)
 	# shellcheck disable=SC2016
-	"$vm" run --mem $((size * 2 + 768)) --disk $((size * 2 + 512)) --big 0 --timeout 280 --out "$out/$name" -- \
+	"$vm" run --mem $((size * 2 + 768)) --disk $((size * 2 + 512)) --big 0 --timeout $((280 + size)) --out "$out/$name" -- \
 		"$build/stella" "$build/stella-analyze" "$images/$name" '
 		name='"$name"'; g=/sys/fs/cgroup/stella
 		cp -r $name /data/image; mkdir -p /data/tmp /data/home; sync; echo 3 >/proc/sys/vm/drop_caches
