@@ -70,6 +70,10 @@ void st_live_depth(struct st_live *l, uint64_t pending, int64_t now_ms); // told
 bool st_live_growing(struct st_live *l);
 uint64_t st_live_pending(struct st_live *l); // as last told
 int64_t st_live_start_ms(struct st_live *l);
+// Processors of the host: told once a second (a line "cpu ..." of /proc/stat); thousandths of percent over the last
+// ten times. False: not known yet.
+void st_live_cpu(struct st_live *l, struct st_sv line);
+bool st_live_cpu_used(struct st_live *l, uint64_t *ret);
 
 #define ST_LIVE_REASONS 7
 extern const char *const st_restart_reasons[ST_LIVE_REASONS + 1]; // NULL ends
