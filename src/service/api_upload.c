@@ -231,6 +231,8 @@ static int begin(struct st_api_request *r, struct st_upload *u, unsigned *ret_st
     }
     if (!k.q.spool)
         return st_err_set(err, ST_E_USAGE, "an archive is stored first: POST /api/v1/scans?spool=1");
+    if (k.q.pool.len && !st_pool_name(k.q.pool))
+        return st_err_set(err, ST_E_INPUT, "field 'pool': small letters, digits and '-', at most 63");
     if (take_name(u, k.q.name, err) || st_api_read(r->h->api, read_limits, &l, err) ||
         check_size(r, &l, ret_status, err))
         return -1;

@@ -300,7 +300,7 @@ def test_upload():
     ]:
         status, answer, _ = s.http(*args)
         ok(status == want and answer["message"] and "\n" not in answer["message"], f"{what}: {want}", (status, answer))
-    ok(uploads() == before, "nothing was left", uploads())
+    ok(wait_for(lambda: uploads() == before), "nothing was left", (before, uploads()))
     _, answer = raw_post(s.port, "Transfer-Encoding: chunked\r\n", b"5\r\nhello\r\n0\r\n\r\n")
     ok(" 411 " in answer.split("\r\n")[0], "chunked: 411", answer)
     s.http("PUT", "/api/v1/config/uploads.quota", ADMIN, {"value": "30Mi"})
