@@ -33,7 +33,8 @@ int st_api_call(struct st_api *a, const struct st_op *op, const void *request, c
 // For /metrics and /readyz: a handle that reads.
 typedef int st_api_store_fn(struct st_store *s, void *ctx, struct st_err *err);
 int st_api_read(struct st_api *a, st_api_store_fn *fn, void *ctx, struct st_err *err);
-void st_api_stop(struct st_api *a); // those who wait return
+int st_api_write(struct st_api *a, st_api_store_fn *fn, void *ctx, struct st_err *err); // one that may write
+void st_api_stop(struct st_api *a);                                                     // those who wait return
 bool st_api_stopping(struct st_api *a);
 
 // The socket: a thread a connection. Peers of the service's own user and root may do everything, others that the mode
@@ -42,9 +43,17 @@ struct st_api_socket;
 int st_api_socket_start(struct st_api *a, const char *path, struct st_api_socket **ret, struct st_err *err);
 void st_api_socket_stop(struct st_api_socket *s); // ends connections, waits for their threads; NULL allowed
 
+// What is kept how long (keys retention.*): a thread that forgets old ended jobs and removes results, a few at a time.
+struct st_api_retention;
+int st_api_retention_start(struct st_api *a, const char *home, struct st_api_retention **ret, struct st_err *err);
+void st_api_retention_stop(struct st_api_retention *r); // NULL allowed
+
 // HTTP. Tokens: a file of lines "ROLE NAME TOKEN", mode 0600 or stricter.
 struct st_api_http;
 int st_api_http_start(struct st_api *a, const struct st_api_options *o, struct st_api_http **ret, struct st_err *err);
+// Reads certificate, key and tokens again; on failure everything goes on as it was. Connections of before end as they
+// would, within 30 s.
+int st_api_http_reload(struct st_api_http **inout, const struct st_api_options *o, struct st_err *err);
 void st_api_http_stop(struct st_api_http *h); // NULL allowed
 uint16_t st_api_http_port(const struct st_api_http *h);
 

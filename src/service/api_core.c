@@ -6,8 +6,10 @@
 #include "base/ckd.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fd.h"
 #include "store/postgres.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 
@@ -199,6 +201,14 @@ int st_api_read(struct st_api *a, st_api_store_fn *fn, void *ctx, struct st_err 
     return rc;
 }
 
+int st_api_write(struct st_api *a, st_api_store_fn *fn, void *ctx, struct st_err *err)
+{
+    struct st_store *s = borrow(a, &a->writers);
+    int rc = fn(s, ctx, err);
+    give_back(a, &a->writers, s);
+    return rc;
+}
+
 // ---- what it does by itself -----------------------------------------------------------------------
 
 static void nap(struct st_api *a, int64_t ms)
@@ -229,6 +239,16 @@ static int ignore_row(void *ctx, const void *row, struct st_err *err)
     return 0;
 }
 
+static void sample_cpu(struct st_api *a)
+{
+    char buf[256];
+    ST_AUTO_CLOSE int fd = open("/proc/stat", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : st_fd_read(fd, buf, sizeof buf);
+    struct st_sv rest = {buf, n > 0 ? (size_t)n : 0}, line;
+    if (st_sv_line(&rest, &line))
+        st_live_cpu(a->live, line);
+}
+
 static void sweep_once(struct st_api *a, struct st_arena *arena, bool *failing)
 {
     static const struct st_caller self = {ST_ROLE_WORKER, ST_SV_INIT("stella-api")};
@@ -244,6 +264,7 @@ static void sweep_once(struct st_api *a, struct st_arena *arena, bool *failing)
     give_back(a, &a->writers, c.store);
     if (rc == 0)
         st_live_depth(a->live, k.pending, st_clock_mono_ms());
+    sample_cpu(a);
     if (rc && !*failing) // once, not every second
         fprintf(stderr, "stella-api: %s\n", err.text);
     *failing = rc != 0;

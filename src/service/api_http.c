@@ -1,81 +1,47 @@
-// HTTP over libmicrohttpd: the table of operations, and /healthz, /readyz, /metrics, /openapi.json.
+// HTTP over libmicrohttpd: one request, from its headers to its answer. The table of operations, and the routes that
+// are more than an operation (st_http_routes).
 #include "base/ckd.h"
-#include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/fd.h"
 #include "base/map.h"
-#include "service/api.h"
-#include "service/api_metrics.h"
+#include "image/reference.h"
+#include "service/api_http_int.h"
 #include "service/message.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
-#include <microhttpd.h>
-#include <netdb.h>
-#include <pthread.h>
+#include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 
-#define THREADS 4
-#define CONNECTIONS 512
-#define IDLE_S 15
-#define HEADERS_MAX (32 * 1024)
 #define BODY_MAX ((size_t)ST_MESSAGE_MAX)
-#define MEMORY (24ull << 20) // of one request
-#define RATE 500             // requests a second, of one token or address
+#define SWALLOW_MAX (1u << 20) // of a body that nobody wants: so much is read before the answer, else it would be lost
+#define RATE 500               // requests a second, of one token or address
 #define BURST 1000
-#define BUCKETS 1024
 #define RETRY_AFTER "5"
 
-struct bucket {
-    uint64_t who;
-    double left;
-    int64_t at_ms;
-};
-
-struct st_api_http {
-    struct st_api *api;
-    struct MHD_Daemon *daemon;
-    struct st_tokens *tokens;
-    pthread_mutex_t lock;
-    struct bucket buckets[BUCKETS];
-    char *cert, *key; // owns, PEM
-};
-
-// ---- one request --------------------------------------------------------------------------------
-
-struct request {
-    struct st_api_http *h;
-    struct MHD_Connection *conn;
-    const char *method, *url;
-    struct st_caller caller;
-    struct st_mem mem;
-    struct st_arena arena;
-    struct st_buf body, answer;
-    bool too_long;
-    char location[128];
-};
-
-static struct request *request_new(struct st_api_http *h)
+static struct st_api_request *request_new(struct st_api_http *h)
 {
-    struct request *r = calloc(1, sizeof *r);
+    struct st_api_request *r = calloc(1, sizeof *r);
     if (!r)
         return NULL;
     r->h = h;
-    st_mem_init(&r->mem, MEMORY, -1);
+    st_mem_init(&r->mem, ST_HTTP_REQUEST_MEM, -1);
     st_arena_init(&r->arena, &r->mem);
     st_buf_init(&r->body, &r->mem);
     st_buf_init(&r->answer, &r->mem);
     return r;
 }
 
-static void request_free(struct request *r)
+static void request_free(struct st_api_request *r)
 {
+    st_upload_free(r->upload);
     st_buf_release(&r->body);
     st_buf_release(&r->answer);
     st_arena_release(&r->arena);
     st_mem_release(&r->mem);
     free(r);
 }
+
+// ---- answering ----------------------------------------------------------------------------------
 
 static const struct {
     enum st_err_code code;
@@ -85,7 +51,7 @@ static const struct {
     {ST_E_LIMIT, 413}, {ST_E_MEMORY, 413}, {ST_E_RETRY, 503}, {ST_E_TIMEOUT, 504},
 };
 
-static unsigned status_of(enum st_err_code code)
+unsigned st_api_status(enum st_err_code code)
 {
     for (size_t i = 0; i < ST_LEN(statuses); i++)
         if (statuses[i].code == code)
@@ -93,14 +59,15 @@ static unsigned status_of(enum st_err_code code)
     return 500;
 }
 
-static enum MHD_Result reply(struct request *r, unsigned status, const char *type)
+enum MHD_Result st_api_reply_response(struct st_api_request *r, unsigned status, struct MHD_Response *m,
+                                      const char *type)
 {
-    struct MHD_Response *m = MHD_create_response_from_buffer(r->answer.len, r->answer.ptr ? r->answer.ptr : (void *)"",
-                                                             MHD_RESPMEM_MUST_COPY);
     if (!m)
         return MHD_NO;
     MHD_add_response_header(m, MHD_HTTP_HEADER_CONTENT_TYPE, type);
-    MHD_add_response_header(m, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    MHD_add_response_header(m, MHD_HTTP_HEADER_CACHE_CONTROL, r->etag[0] ? "private, no-cache" : "no-store");
+    if (r->etag[0])
+        MHD_add_response_header(m, MHD_HTTP_HEADER_ETAG, r->etag);
     MHD_add_response_header(m, "X-Content-Type-Options", "nosniff");
     if (r->location[0])
         MHD_add_response_header(m, status == 405 ? MHD_HTTP_HEADER_ALLOW : MHD_HTTP_HEADER_LOCATION, r->location);
@@ -113,19 +80,31 @@ static enum MHD_Result reply(struct request *r, unsigned status, const char *typ
     return rc;
 }
 
-#define JSON_TYPE "application/json"
-
-static enum MHD_Result reply_error(struct request *r, unsigned status, const struct st_err *e)
+enum MHD_Result st_api_reply(struct st_api_request *r, unsigned status, const char *type)
 {
+    return st_api_reply_response(r, status,
+                                 MHD_create_response_from_buffer(
+                                     r->answer.len, r->answer.ptr ? r->answer.ptr : (void *)"", MHD_RESPMEM_MUST_COPY),
+                                 type);
+}
+
+enum MHD_Result st_api_reply_error(struct st_api_request *r, unsigned status, const struct st_err *e)
+{
+    r->etag[0] = '\0';
     st_buf_clear(&r->answer);
     if (st_message_put_err(&r->answer, e, NULL) || st_buf_addc(&r->answer, '\n', NULL))
         st_buf_clear(&r->answer);
-    return reply(r, status, JSON_TYPE);
+    return st_api_reply(r, status, ST_HTTP_JSON);
+}
+
+enum MHD_Result st_api_reply_failed(struct st_api_request *r, const struct st_err *e)
+{
+    return st_api_reply_error(r, st_api_status(e->code), e);
 }
 
 // ---- who, and how often --------------------------------------------------------------------------
 
-static struct st_sv peer(struct request *r, char buf[static 64])
+static struct st_sv peer(struct st_api_request *r, char buf[static 64])
 {
     const union MHD_ConnectionInfo *i = MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     buf[0] = '\0';
@@ -139,7 +118,7 @@ static struct st_sv peer(struct request *r, char buf[static 64])
 // A bucket is shared by those whose hashes meet: a limit for the few becomes one for both, never none.
 static bool within_rate(struct st_api_http *h, struct st_sv who)
 {
-    struct bucket *b = &h->buckets[st_hash(who) % BUCKETS];
+    struct st_http_bucket *b = &h->buckets[st_hash(who) % ST_HTTP_BUCKETS];
     int64_t now = st_clock_mono_ms();
     pthread_mutex_lock(&h->lock);
     b->left = b->at_ms ? b->left + (double)(now - b->at_ms) * RATE / 1000 : BURST;
@@ -152,7 +131,7 @@ static bool within_rate(struct st_api_http *h, struct st_sv who)
     return ok;
 }
 
-static void authenticate(struct request *r)
+static void authenticate(struct st_api_request *r)
 {
     const char *v = MHD_lookup_connection_value(r->conn, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION);
     r->caller = (struct st_caller){ST_ROLE_NONE, ST_SV("nobody")};
@@ -189,17 +168,16 @@ struct filling {
     struct st_err err;
 };
 
-static enum MHD_Result take_query(void *ctx, enum MHD_ValueKind kind, const char *key, const char *value)
+static enum MHD_Result take_query(void *ctx, enum MHD_ValueKind kind, const char *key, size_t key_len,
+                                  const char *value, size_t value_len)
 {
     struct filling *f = ctx;
     const struct st_record *r = f->op->request;
-    struct st_sv name = st_sv_of(key);
-    if (!strcmp(key, "waitMs"))
-        st_err_set(&f->err, ST_E_INPUT, "unknown field 'waitMs'");
-    else if (!r)
-        st_err_set(&f->err, ST_E_INPUT, "unknown field '%.100s'", key);
+    struct st_sv name = st_sv_mem(key, key_len);
+    if (!r || st_sv_eq(name, ST_SV("waitMs")))
+        st_err_set(&f->err, ST_E_INPUT, "unknown field '" ST_SV_FMT "'", ST_SV_ARG(st_sv_sub(name, 0, 100)));
     else
-        st_record_set(r, name, st_sv_of(value ? value : ""), f->value, &f->seen, &f->err);
+        st_record_set(r, name, value ? st_sv_mem(value, value_len) : ST_SV(""), f->value, &f->seen, &f->err);
     return f->err.code ? MHD_NO : MHD_YES;
 }
 
@@ -209,7 +187,7 @@ static bool takes_body(const struct st_op *op)
 }
 
 // The request struct: the part of the path, then the body or the query.
-static int fill(struct request *r, const struct st_op *op, struct st_sv name, struct st_sv value, void **ret,
+static int fill(struct st_api_request *r, const struct st_op *op, struct st_sv name, struct st_sv value, void **ret,
                 struct st_err *err)
 {
     struct filling f = {.op = op};
@@ -220,19 +198,19 @@ static int fill(struct request *r, const struct st_op *op, struct st_sv name, st
         return -1;
     if (takes_body(op)) {
         const char *type = MHD_lookup_connection_value(r->conn, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_TYPE);
-        if (r->body.len && (!type || strncmp(type, JSON_TYPE, strlen(JSON_TYPE)) != 0))
-            return st_err_set(err, ST_E_INPUT, "Content-Type " JSON_TYPE " is wanted");
+        if (r->body.len && (!type || strncmp(type, ST_HTTP_JSON, strlen(ST_HTTP_JSON)) != 0))
+            return st_err_set(err, ST_E_INPUT, "Content-Type " ST_HTTP_JSON " is wanted");
         struct st_sv json = r->body.len ? st_buf_sv(&r->body) : ST_SV("{}");
         return st_record_read(op->request, json, false, f.seen, f.value, &r->arena, err);
     }
-    MHD_get_connection_values(r->conn, MHD_GET_ARGUMENT_KIND, take_query, &f);
+    MHD_get_connection_values_n(r->conn, MHD_GET_ARGUMENT_KIND, take_query, &f);
     if (f.err.code && err)
         *err = f.err;
     return f.err.code ? -1 : op->request ? st_record_missing(op->request, f.seen, err) : 0;
 }
 
 struct writing {
-    struct request *r;
+    struct st_api_request *r;
     const struct st_op *op;
     struct st_out out;
     struct st_json_out json;
@@ -251,257 +229,156 @@ static int write_row(void *ctx, const void *row, struct st_err *err)
     return w->out.err.code ? -1 : 0;
 }
 
-static enum MHD_Result run_op(struct request *r, const struct st_op *op, struct st_sv name, struct st_sv value)
+int st_api_answer(struct st_api_request *r, const struct st_op *op, const void *request, struct st_err *err)
 {
-    struct st_err err = {0};
     struct writing w = {.r = r, .op = op};
-    void *request;
-    if (r->caller.role == ST_ROLE_NONE) {
-        st_err_set(&err, ST_E_AUTH, "a token is needed (Authorization: Bearer TOKEN)");
-        return reply_error(r, 401, &err);
-    }
-    if (fill(r, op, name, value, &request, &err))
-        return reply_error(r, status_of(err.code), &err);
     st_out_init_buf(&w.out, &r->answer);
     st_json_out_init(&w.json, &w.out, 0);
     if (op->many)
         st_json_open(&w.json, '[');
-    int rc = st_api_call(r->h->api, op, request, &r->caller, &r->arena, write_row, NULL, &w, &err);
+    int rc = st_api_call(r->h->api, op, request, &r->caller, &r->arena, write_row, NULL, &w, err);
     if (rc == 0 && op->many)
         st_json_close(&w.json, ']');
     st_out_putc(&w.out, '\n');
-    if (st_out_finish(&w.out, rc ? NULL : &err))
-        rc = -1;
-    return rc ? reply_error(r, status_of(err.code), &err) : reply(r, op->status, JSON_TYPE);
+    return st_out_finish(&w.out, rc ? NULL : err) || rc ? -1 : 0;
 }
 
-static int probe(struct st_store *s, void *ctx, struct st_err *err)
+// A path would be one of the service's own machine, which who is elsewhere has no business with.
+static int no_path(struct st_api_request *r, const struct st_op *op, const void *request, struct st_err *err)
 {
-    int64_t v;
-    return st_store_mark(s, ST_MARK_RESTART, &v, err);
-}
-
-struct metrics {
-    struct st_api *api;
-    struct st_out *out;
-};
-
-static int write_metrics(struct st_store *s, void *ctx, struct st_err *err)
-{
-    struct metrics *m = ctx;
-    return st_metrics_write(s, st_api_live(m->api), m->out, err);
-}
-
-static enum MHD_Result plain(struct request *r, const char *text)
-{
-    return st_buf_add(&r->answer, st_sv_of(text), NULL) ? MHD_NO : reply(r, 200, "text/plain; charset=utf-8");
-}
-
-// 1: it was one of these.
-static int special(struct request *r, enum MHD_Result *ret)
-{
-    struct st_err err = {0};
-    struct st_out o;
-    if (!strcmp(r->url, "/healthz")) {
-        *ret = plain(r, "ok\n");
-    } else if (!strcmp(r->url, "/readyz")) {
-        *ret = st_api_read(r->h->api, probe, NULL, &err) ? reply_error(r, 503, &err) : plain(r, "ready\n");
-    } else if (!strcmp(r->url, "/openapi.json")) {
-        st_out_init_buf(&o, &r->answer);
-        st_openapi_write(&o);
-        *ret = st_out_finish(&o, &err) ? reply_error(r, 500, &err) : reply(r, 200, JSON_TYPE);
-    } else if (!strcmp(r->url, "/metrics") && r->caller.role >= ST_ROLE_READ) {
-        struct metrics m = {r->h->api, &o};
-        st_out_init_buf(&o, &r->answer);
-        int rc = st_api_read(r->h->api, write_metrics, &m, &err);
-        if (st_out_finish(&o, rc ? NULL : &err) || rc)
-            *ret = reply_error(r, status_of(err.code), &err);
-        else
-            *ret = reply(r, 200, "text/plain; version=0.0.4; charset=utf-8");
-    } else if (!strcmp(r->url, "/metrics")) {
-        st_err_set(&err, ST_E_AUTH, "a token is needed (Authorization: Bearer TOKEN)");
-        *ret = reply_error(r, 401, &err);
-    } else {
+    struct st_reference ref;
+    if (op->request != &st_record_req_submit)
         return 0;
-    }
-    return 1;
+    struct st_sv image = ((const struct st_req_submit *)request)->image;
+    if (st_reference_parse(image, NULL, NULL, &r->arena, &ref, err))
+        return -1;
+    if (ref.source->takes != ST_TAKES_REGISTRY)
+        return st_err_set(err, ST_E_INPUT,
+                          "'" ST_SV_FMT "' is a path, and files of this machine are not for HTTP: send the archive "
+                          "(Content-Type application/x-tar, ?spool=1)",
+                          ST_SV_ARG(st_sv_sub(image, 0, 200)));
+    return 0;
 }
 
-static enum MHD_Result dispatch(struct request *r)
+static enum MHD_Result run_op(struct st_api_request *r, const struct st_op *op, struct st_sv name, struct st_sv value)
 {
     struct st_err err = {0};
-    struct st_sv name, value = ST_SV_NULL;
-    char who[64];
-    enum MHD_Result rc;
+    void *request;
+    if (fill(r, op, name, value, &request, &err) || no_path(r, op, request, &err) ||
+        st_api_answer(r, op, request, &err))
+        return st_api_reply_failed(r, &err);
+    return st_api_reply(r, op->status, ST_HTTP_JSON);
+}
+
+static enum MHD_Result need_token(struct st_api_request *r)
+{
+    struct st_err err = {0};
+    st_err_set(&err, ST_E_AUTH, "a token is needed (Authorization: Bearer TOKEN)");
+    return st_api_reply_error(r, 401, &err);
+}
+
+static enum MHD_Result run_route(struct st_api_request *r, const struct st_http_route *t, struct st_sv value)
+{
+    struct st_err err = {0};
+    if (r->caller.role >= t->role)
+        return t->run(r, value);
+    st_err_set(&err, ST_E_AUTH, "%s needs the role %s; " ST_SV_FMT " has %s", t->path, st_role_words[t->role],
+               ST_SV_ARG(r->caller.name), st_role_words[r->caller.role]);
+    return st_api_reply_failed(r, &err);
+}
+
+static enum MHD_Result dispatch(struct st_api_request *r)
+{
+    struct st_err err = {0};
+    struct st_sv name, value = ST_SV_NULL, url = st_sv_of(r->url);
     bool get = !strcmp(r->method, "GET") || !strcmp(r->method, "HEAD");
-    authenticate(r);
-    if (!within_rate(r->h, r->caller.role == ST_ROLE_NONE ? peer(r, who) : r->caller.name)) {
-        st_err_set(&err, ST_E_RETRY, "more than %d requests a second", RATE);
-        return reply_error(r, 429, &err);
-    }
-    if (r->too_long) {
-        st_err_set(&err, ST_E_LIMIT, "the body is longer than %zu bytes", BODY_MAX);
-        return reply_error(r, 413, &err);
-    }
-    if (get && special(r, &rc))
-        return rc;
     size_t n = 0;
+    for (const struct st_http_route *t = st_http_routes; t->path; t++)
+        if (get && route_fits(t->path, url, &name, &value))
+            return t->role > ST_ROLE_NONE && r->caller.role == ST_ROLE_NONE ? need_token(r) : run_route(r, t, value);
     for (const struct st_op *o = st_ops; o->name; o++) {
-        if (!o->path || !route_fits(o->path, st_sv_of(r->url), &name, &value))
+        if (!o->path || !route_fits(o->path, url, &name, &value))
             continue;
         if (!strcmp(o->method, get ? "GET" : r->method))
-            return run_op(r, o, name, value);
+            return r->caller.role == ST_ROLE_NONE ? need_token(r) : run_op(r, o, name, value);
         int k = snprintf(r->location + n, sizeof r->location - n, "%s%s", n ? ", " : "", o->method);
         n += k > 0 ? (size_t)k : 0;
     }
     if (n) {
         st_err_set(&err, ST_E_INPUT, "%.20s is not done to %.200s (%s)", r->method, r->url, r->location);
-        return reply_error(r, 405, &err);
+        return st_api_reply_error(r, 405, &err);
     }
     st_err_set(&err, ST_E_NOTFOUND, "nothing is at %.200s (GET /openapi.json lists what there is)", r->url);
-    return reply_error(r, 404, &err);
+    return st_api_reply_error(r, 404, &err);
 }
 
-// ---- libmicrohttpd ------------------------------------------------------------------------------
+// ---- the course of a request --------------------------------------------------------------------
 
-static enum MHD_Result on_request(void *ctx, struct MHD_Connection *conn, const char *url, const char *method,
-                                  const char *version, const char *data, size_t *n, void **state)
+// Before the body: who asks, how often, how much is to come.
+static void admit(struct st_api_request *r)
 {
-    struct request *r = *state;
+    struct st_err *err = &r->refusal;
+    const char *length = MHD_lookup_connection_value(r->conn, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    char who[64];
+    authenticate(r);
+    if (length && !st_sv_u64(st_sv_of(length), 10, &r->length))
+        r->length = UINT64_MAX;
+    r->has_length = length != NULL;
+    if (!within_rate(r->h, r->caller.role == ST_ROLE_NONE ? peer(r, who) : r->caller.name)) {
+        r->refused = 429;
+        st_err_set(err, ST_E_RETRY, "more than %d requests a second", RATE);
+    } else if (st_upload_wanted(r)) {
+        r->refused = st_upload_begin(r, err);
+    } else if (r->has_length && r->length > BODY_MAX) {
+        r->refused = 413;
+        st_err_set(err, ST_E_LIMIT, "the body is longer than %zu bytes", BODY_MAX);
+    }
+}
+
+static enum MHD_Result take(struct st_api_request *r, const char *data, size_t n)
+{
+    r->received += n;
+    if (r->refused)
+        return r->received > SWALLOW_MAX ? MHD_NO : MHD_YES;
+    if (r->upload) {
+        r->refused = st_upload_write(r->upload, data, n, &r->refusal);
+    } else if (n > BODY_MAX - r->body.len) {
+        r->refused = 413;
+        st_err_set(&r->refusal, ST_E_LIMIT, "the body is longer than %zu bytes", BODY_MAX);
+    } else if (st_buf_add(&r->body, st_sv_mem(data, n), NULL)) {
+        return MHD_NO;
+    }
+    return MHD_YES;
+}
+
+enum MHD_Result st_api_http_request(void *ctx, struct MHD_Connection *conn, const char *url, const char *method,
+                                    const char *version, const char *data, size_t *n, void **state)
+{
+    struct st_api_request *r = *state;
     if (!r) {
         r = request_new(ctx);
         *state = r;
-        return r ? MHD_YES : MHD_NO;
+        if (!r)
+            return MHD_NO;
+        r->conn = conn;
+        r->method = method;
+        r->url = url;
+        admit(r);
+        return r->refused && r->length > SWALLOW_MAX ? st_api_reply_error(r, r->refused, &r->refusal) : MHD_YES;
     }
     if (*n) {
-        r->too_long = r->too_long || *n > BODY_MAX - r->body.len;
-        if (!r->too_long && st_buf_add(&r->body, st_sv_mem(data, *n), NULL))
-            return MHD_NO;
+        enum MHD_Result rc = take(r, data, *n);
         *n = 0;
-        return MHD_YES;
+        return rc;
     }
-    r->conn = conn;
-    r->method = method;
-    r->url = url;
-    return dispatch(r);
+    if (r->refused)
+        return st_api_reply_error(r, r->refused, &r->refusal);
+    return r->upload ? st_upload_end(r) : dispatch(r);
 }
 
-static void on_done(void *ctx, struct MHD_Connection *conn, void **state, enum MHD_RequestTerminationCode why)
+void st_api_http_request_done(void *ctx, struct MHD_Connection *conn, void **state, enum MHD_RequestTerminationCode why)
 {
     if (*state)
         request_free(*state);
     *state = NULL;
-}
-
-// ---- start --------------------------------------------------------------------------------------
-
-static int read_pem(const char *path, char **ret, struct st_err *err)
-{
-    ST_AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
-    char *buf = calloc(1, 256 * 1024);
-    if (!buf)
-        return st_err_nomem(err);
-    ssize_t n = fd < 0 ? -1 : st_fd_read(fd, buf, 256 * 1024 - 1);
-    if (n < 0) {
-        free(buf);
-        return st_err_sys(err, "%s", path);
-    }
-    *ret = buf;
-    return 0;
-}
-
-static bool loopback(const struct sockaddr *a)
-{
-    if (a->sa_family == AF_INET)
-        return ntohl(((const struct sockaddr_in *)a)->sin_addr.s_addr) >> 24 == 127;
-    return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)a)->sin6_addr);
-}
-
-static int address(const char *text, struct sockaddr_storage *ret, struct st_err *err)
-{
-    struct st_sv v = st_sv_of(text);
-    size_t colon = st_sv_rfind(v, ':');
-    char host[64] = "", port[8] = "";
-    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *ai;
-    bool good = colon != ST_SV_NPOS && colon > 0;
-    if (good) {
-        struct st_sv h = st_sv_sub(v, 0, colon);
-        if (h.ptr[0] == '[' && h.ptr[h.len - 1] == ']')
-            h = st_sv_sub(h, 1, h.len - 2);
-        snprintf(host, sizeof host, ST_SV_FMT, ST_SV_ARG(h));
-        snprintf(port, sizeof port, ST_SV_FMT, ST_SV_ARG(st_sv_from(v, colon + 1)));
-    }
-    if (!good || !port[0] || getaddrinfo(host, port, &hints, &ai))
-        return st_err_set(err, ST_E_USAGE, "invalid address '%.100s' (examples: 127.0.0.1:8444, [::1]:8444)", text);
-    memcpy(ret, ai->ai_addr, ai->ai_addrlen);
-    freeaddrinfo(ai);
-    return 0;
-}
-
-static int begin(struct st_api_http *h, const struct st_api_options *o, struct st_err *err)
-{
-    struct sockaddr_storage at = {0};
-    if (address(o->listen, &at, err))
-        return -1;
-    if (!o->tokens)
-        return st_err_set(err, ST_E_USAGE, "--listen needs --tokens FILE: HTTP is never open to everybody");
-    if (!o->tls_cert != !o->tls_key)
-        return st_err_set(err, ST_E_USAGE, "--tls-cert and --tls-key go together");
-    if (!o->tls_cert && !loopback((struct sockaddr *)&at))
-        return st_err_set(err, ST_E_USAGE,
-                          "%s is not this machine alone: tokens would cross the network in the open; give "
-                          "--tls-cert and --tls-key",
-                          o->listen);
-    if (st_tokens_read(o->tokens, &h->tokens, err) ||
-        (o->tls_cert && (read_pem(o->tls_cert, &h->cert, err) || read_pem(o->tls_key, &h->key, err))))
-        return -1;
-    unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | (o->tls_cert ? MHD_USE_TLS : 0) |
-                     (at.ss_family == AF_INET6 ? MHD_USE_IPv6 : 0);
-    struct MHD_OptionItem tls[] = {
-        {MHD_OPTION_HTTPS_MEM_CERT, 0, h->cert}, {MHD_OPTION_HTTPS_MEM_KEY, 0, h->key}, {MHD_OPTION_END, 0, NULL}};
-    errno = 0;
-    h->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, h, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&at,
-                                 MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS, MHD_OPTION_CONNECTION_LIMIT,
-                                 (unsigned)CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
-                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_MAX, MHD_OPTION_NOTIFY_COMPLETED,
-                                 on_done, NULL, MHD_OPTION_ARRAY, o->tls_cert ? tls : &tls[2], MHD_OPTION_END);
-    if (h->daemon)
-        return 0;
-    return errno ? st_err_sys(err, "HTTP on %s", o->listen)
-                 : st_err_set(err, ST_E_FAILED, "HTTP on %s could not be started%s", o->listen,
-                              o->tls_cert ? " (certificate and key must be PEM and belong together)" : "");
-}
-
-int st_api_http_start(struct st_api *a, const struct st_api_options *o, struct st_api_http **ret, struct st_err *err)
-{
-    struct st_api_http *h = calloc(1, sizeof *h);
-    if (!h)
-        return st_err_nomem(err);
-    h->api = a;
-    pthread_mutex_init(&h->lock, NULL);
-    if (begin(h, o, err)) {
-        st_api_http_stop(h);
-        return -1;
-    }
-    *ret = h;
-    return 0;
-}
-
-void st_api_http_stop(struct st_api_http *h)
-{
-    if (!h)
-        return;
-    if (h->daemon)
-        MHD_stop_daemon(h->daemon);
-    st_tokens_free(h->tokens);
-    pthread_mutex_destroy(&h->lock);
-    free(h->cert);
-    free(h->key);
-    free(h);
-}
-
-uint16_t st_api_http_port(const struct st_api_http *h)
-{
-    const union MHD_DaemonInfo *i = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_BIND_PORT);
-    return i ? i->port : 0;
 }

@@ -26,7 +26,7 @@ static const char usage[] =
     "  STELLA_HOME            state directory\n"
     "  STELLA_STORE           postgresql://... for a store that hosts share; default: SQLite in the state directory\n"
     "\n"
-    "SIGTERM ends it: answers in work are still given.\n";
+    "SIGTERM ends it: answers in work are still given. SIGHUP: certificate, key and tokens are read again.\n";
 
 enum { OPT_SOCKET = 256, OPT_LISTEN, OPT_TOKENS, OPT_CERT, OPT_KEY, OPT_HELP, OPT_VERSION };
 
@@ -74,14 +74,26 @@ static int parse(int argc, char **argv, struct st_api_options *o)
     return 1;
 }
 
+static void reload(struct st_api_http **http, const struct st_api_options *o)
+{
+    struct st_err err = {0};
+    if (st_api_http_reload(http, o, &err))
+        fprintf(stderr, "stella-api: not reloaded, all goes on as it was: %s\n", err.text);
+    else
+        fputs("stella-api: certificate and tokens were read again\n", stderr);
+}
+
 static int run(const struct st_api_options *o, const sigset_t *end, struct st_err *err)
 {
     struct st_api *api = NULL;
     struct st_api_socket *sock = NULL;
     struct st_api_http *http = NULL;
+    struct st_api_retention *retention = NULL;
     int sig, rc = st_api_new(o, &api, err);
     if (rc == 0)
         rc = st_api_socket_start(api, o->socket, &sock, err);
+    if (rc == 0)
+        rc = st_api_retention_start(api, o->home, &retention, err);
     if (rc == 0 && o->listen)
         rc = st_api_http_start(api, o, &http, err);
     if (rc == 0) {
@@ -90,12 +102,15 @@ static int run(const struct st_api_options *o, const sigset_t *end, struct st_er
                     st_api_http_port(http));
         else
             fprintf(stderr, "stella-api: answers at %s\n", o->socket);
-        sigwait(end, &sig);
+        while (sigwait(end, &sig) == 0 && sig == SIGHUP)
+            if (http)
+                reload(&http, o);
     }
     if (api)
         st_api_stop(api);
     st_api_http_stop(http);
     st_api_socket_stop(sock);
+    st_api_retention_stop(retention);
     st_api_free(api);
     return rc;
 }
@@ -114,6 +129,7 @@ int main(int argc, char **argv)
     sigemptyset(&end);
     sigaddset(&end, SIGTERM);
     sigaddset(&end, SIGINT);
+    sigaddset(&end, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &end, NULL); // threads inherit it: only sigwait takes them
     signal(SIGPIPE, SIG_IGN);
     rc = st_home_make(home, &err);

@@ -4,20 +4,25 @@
 #include "base/ckd.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "scan/helper.h"
 #include "service/message.h"
 #include "store/home.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define ARENA (16ull << 20)
 #define SYSTEM_SOCKET "/run/stella/stella.sock"
+#define REMOTE_NAME "stella-remote"
 
 struct st_client {
     int fd;                 // -1: local
+    pid_t remote;           // stella-remote at the other end of fd; 0: none
     struct st_store *store; // local
     char who[32];
     char *buf; // ST_MESSAGE_MAX
@@ -50,6 +55,10 @@ void st_client_close(struct st_client *c)
         return;
     if (c->fd >= 0)
         close(c->fd);
+    if (c->remote) {
+        kill(c->remote, SIGKILL); // ours, and not reaped yet
+        waitpid(c->remote, NULL, 0);
+    }
     st_store_close(c->store);
     st_arena_release(&c->arena);
     st_mem_release(&c->mem);
@@ -129,6 +138,30 @@ static int open_local(struct st_client *c, bool writes, struct st_err *err)
     return st_store_open_empty(&c->store, err);
 }
 
+// A service elsewhere: stella-remote speaks HTTP for us. It has the token from its environment, which is ours.
+static int open_remote(struct st_client **ret, struct st_err *err)
+{
+    char path[PATH_MAX], name[] = REMOTE_NAME, serve[] = "--serve";
+    char *const argv[] = {name, serve, NULL};
+    int pair[2];
+    struct st_client *c;
+    if (st_helper_find(REMOTE_NAME, path, sizeof path, err) || new_client(&c, err))
+        return -1;
+    int rc = st_helper_socket(pair, err);
+    if (rc == 0) {
+        c->fd = pair[0];
+        rc = st_helper_spawn(path, argv, environ, &pair[1], 1, &c->remote, err);
+        close(pair[1]);
+    }
+    if (rc) {
+        c->remote = 0;
+        st_client_close(c);
+        return -1;
+    }
+    *ret = c;
+    return 0;
+}
+
 int st_client_open(bool writes, struct st_client **ret, struct st_err *err)
 {
     struct st_err own = {0};
@@ -138,9 +171,13 @@ int st_client_open(bool writes, struct st_client **ret, struct st_err *err)
     err = err ? err : &own;
     if (server && server[0] && !strncmp(server, "unix:", 5))
         server += 5;
+    if (server && (!strncmp(server, "http://", 7) || !strncmp(server, "https://", 8)))
+        return open_remote(ret, err);
     if (server && server[0]) {
         if (server[0] != '/')
-            return st_err_set(err, ST_E_USAGE, "STELLA_SERVER '%.100s' is no socket (example: /run/stella/stella.sock)",
+            return st_err_set(err, ST_E_USAGE,
+                              "STELLA_SERVER '%.100s' is no address of a service (examples: /run/stella/stella.sock, "
+                              "https://scan.example.org)",
                               server);
         return st_client_connect(server, ret, err);
     }
@@ -260,10 +297,11 @@ int st_client_call(struct st_client *c, const char *name, const void *request, s
         return -1;
     if (op->waits)
         memcpy(&wait_ms, request, sizeof wait_ms);
+    int64_t deadline = c->remote ? ST_CLIENT_REMOTE_MS : ST_CLIENT_DEADLINE_MS;
     for (;;) {
         struct st_err late = {0};
-        int64_t n = st_message_recv(c->fd, c->buf, ST_MESSAGE_MAX,
-                                    st_clock_mono_ms() + ST_CLIENT_DEADLINE_MS + (int64_t)wait_ms, &late);
+        int64_t n =
+            st_message_recv(c->fd, c->buf, ST_MESSAGE_MAX, st_clock_mono_ms() + deadline + (int64_t)wait_ms, &late);
         if (n <= 0)
             return lost(c, err);
         int rc = take(c, st_sv_mem(c->buf, (size_t)n), emit, ctx, err);

@@ -7,11 +7,12 @@
 struct st_client;
 
 #define ST_CLIENT_DEADLINE_MS 10000
+#define ST_CLIENT_REMOTE_MS 60000 // over HTTP, where a busy service is asked again
 
-// $STELLA_SERVER (a path, or unix:PATH), else the state directory's stella.sock, else, without $STELLA_HOME,
-// /run/stella/stella.sock. When nothing
-// answers: the SQLite store of the state directory (made for an operation that writes; empty for one that reads),
-// unless $STELLA_SERVER is set or $STELLA_STORE names PostgreSQL: then ST_E_RETRY says what to start.
+// $STELLA_SERVER (a path, unix:PATH, or https://HOST: then through stella-remote), else the state directory's
+// stella.sock, else, without $STELLA_HOME, /run/stella/stella.sock. When nothing answers: the SQLite store of the state
+// directory (made for an operation that writes; empty for one that reads), unless $STELLA_SERVER is set or
+// $STELLA_STORE names PostgreSQL: then ST_E_RETRY says what to start.
 int st_client_open(bool writes, struct st_client **ret, struct st_err *err);
 // Only a service, at this path.
 int st_client_connect(const char *path, struct st_client **ret, struct st_err *err);

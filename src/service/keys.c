@@ -22,6 +22,10 @@
       "pending jobs from which on submissions are refused for now")                                                \
     X("registry.allow_private", ST_KEY_HOSTS, "none", 0, 0, false,                                                 \
       "registries that may have a loopback, private or link-local address, as HOST:PORT,HOST")                     \
+    X("retention.jobs", ST_KEY_DURATION, "30d", 1, ST_DURATION_MAX, false,                                         \
+      "time that an ended job is kept, with its attempts and results")                                             \
+    X("retention.results", ST_KEY_DURATION, "30d", 1, ST_DURATION_MAX, false,                                      \
+      "time that the SBOMs of an ended job are kept")                                                              \
     X("retry.max_attempts", ST_KEY_COUNT, "5", 1, 100, false, "attempts of a job before it becomes a dead letter") \
     X("routing.large_image_pool", ST_KEY_POOL, "none", 0, 0, false,                                                \
       "pool for large images and for those of unknown size")                                                       \
@@ -32,6 +36,8 @@
     X("sbom.streaming_threshold", ST_KEY_BYTES_OFF, "2Gi", 0, BYTES_MAX, true,                                     \
       "stored size from which on one layer is read at a time; 0 always, off never")                                \
     X("timeouts.scan", ST_KEY_DURATION, "20m", 1, ST_DURATION_MAX, true, "time that a scan may take")              \
+    X("uploads.quota", ST_KEY_BYTES, "20Gi", 1, BYTES_MAX, false,                                                  \
+      "room for archives that were uploaded and whose jobs have not ended")                                        \
     X("worker.count", ST_KEY_COUNT, "1", 1, 256, false, "workers of the default pool")                             \
     X("worker.memory_limit", ST_KEY_BYTES, "4Gi", 32 * ST_MIB, BYTES_MAX, true,                                    \
       "memory limit of one worker of the default pool")

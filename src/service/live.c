@@ -15,6 +15,7 @@ const char *const st_restart_reasons[ST_LIVE_REASONS + 1] = {"oom",     "memory_
 #define DEPTHS 32 // of the queue, one every DEPTH_MS
 #define DEPTH_MS 15000
 #define WINDOW 20 // of them: five minutes
+#define CPUS 11   // samples of the processors
 
 const char *const st_live_phase_words[] = {
 #define WORD(word) #word,
@@ -63,6 +64,7 @@ struct st_live {
     uint64_t depths[DEPTHS], pending;
     size_t n_depths;
     int64_t depth_ms, start_ms;
+    uint64_t cpu_all[CPUS], cpu_idle[CPUS], n_cpu; // jiffies since boot
 };
 
 int st_live_new(struct st_live **ret, struct st_err *err)
@@ -292,6 +294,35 @@ bool st_live_growing(struct st_live *l)
         return false;
     LOCKED(l);
     return l->n_depths > WINDOW && l->pending > l->depths[(l->n_depths - 1 - WINDOW) % DEPTHS];
+}
+
+// user nice system idle iowait irq softirq steal guest guest_nice; both guests are in user and nice already.
+void st_live_cpu(struct st_live *l, struct st_sv line)
+{
+    struct st_sv word;
+    uint64_t v, all = 0, idle = 0;
+    if (!st_sv_word(&line, &word) || !st_sv_eq(word, ST_SV("cpu")))
+        return;
+    for (size_t i = 0; i < 8 && st_sv_word(&line, &word) && st_sv_u64(word, 10, &v); i++) {
+        all += v;
+        idle += i == 3 || i == 4 ? v : 0;
+    }
+    LOCKED(l);
+    l->cpu_all[l->n_cpu % CPUS] = all;
+    l->cpu_idle[l->n_cpu++ % CPUS] = idle;
+}
+
+bool st_live_cpu_used(struct st_live *l, uint64_t *ret)
+{
+    if (!l)
+        return false;
+    LOCKED(l);
+    if (l->n_cpu < 2)
+        return false;
+    size_t last = (l->n_cpu - 1) % CPUS, first = l->n_cpu < CPUS ? 0 : l->n_cpu % CPUS;
+    uint64_t all = l->cpu_all[last] - l->cpu_all[first], idle = l->cpu_idle[last] - l->cpu_idle[first];
+    *ret = all && idle <= all ? (all - idle) * 100000 / all : 0;
+    return all > 0;
 }
 
 uint64_t st_live_pending(struct st_live *l)

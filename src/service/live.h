@@ -71,6 +71,10 @@ bool st_live_growing(struct st_live *l);
 uint64_t st_live_pending(struct st_live *l); // as last told
 int64_t st_live_start_ms(struct st_live *l);
 struct st_metric_history *st_live_history(struct st_live *l); // locks by itself
+// Processors of the host: told once a second (a line "cpu ..." of /proc/stat); thousandths of percent over the last
+// ten times. False: not known yet.
+void st_live_cpu(struct st_live *l, struct st_sv line);
+bool st_live_cpu_used(struct st_live *l, uint64_t *ret);
 
 #define ST_LIVE_REASONS 7
 extern const char *const st_restart_reasons[ST_LIVE_REASONS + 1]; // NULL ends

@@ -145,6 +145,19 @@ struct st_sbom_stats { // check.scanner.sbom, of the last day
 struct st_req_last {
     uint64_t last_s; // 0: a day
 };
+struct st_resource_stats { // check.scanner.resources; shares are percent, in thousandths
+    uint64_t cpu_utilization, memory_utilization, memory_used_mb, active_workers, idle_workers, total_workers;
+    bool has_cpu;
+};
+struct st_cache_stats { // check.scanner.slice.cache: the layer cache of the service's state directory
+    uint64_t hit_rate, hits, misses, entry_count, used_bytes, max_bytes, eviction_rate;
+};
+#define ST_DEAD_MAX 10000 // dead letters that are looked at
+struct st_dead_stats {    // check.operations.dead-letter
+    uint64_t failed_jobs, retryable_count;
+    int64_t oldest_failure_ms;
+    struct st_sv most_common_error;
+};
 struct st_stats {
     uint64_t window_s, pending, processing, completed, failed, cancelled, dead;
     uint64_t wait_avg_ms, wait_max_ms, work_avg_ms, work_max_ms, peak_max;
@@ -225,7 +238,8 @@ struct st_done {
 extern const struct st_record st_record_job, st_record_attempt, st_record_config, st_record_config_change,
     st_record_log, st_record_logs_state, st_record_queue_stats, st_record_sbom_stats, st_record_stats, st_record_count,
     st_record_pool, st_record_wanted, st_record_restart, st_record_worker, st_record_metric, st_record_status,
-    st_record_lease, st_record_ended, st_record_done;
+    st_record_lease, st_record_ended, st_record_done, st_record_resource_stats, st_record_cache_stats,
+    st_record_dead_stats;
 // Requests.
 extern const struct st_record st_record_req_id, st_record_req_list, st_record_req_retry, st_record_req_submit,
     st_record_req_claim, st_record_req_lease, st_record_req_end, st_record_req_key, st_record_req_config_set,

@@ -10,7 +10,8 @@
     X(list) X(get) X(attempts) X(submit) X(cancel) X(retry) X(claim) X(renew) X(release) X(subject) X(finish) \
     X(sweep) X(queue_stats) X(pool_counts) X(reason_counts) X(sbom_stats) X(stats) X(config_list) \
     X(config_set) X(config_unset) X(config_history) X(logs) X(logs_state) X(log_add) X(pools) X(pool_put) \
-    X(pool_remove) X(wanted) X(restart) X(workers) X(worker_report) X(worker_restarted) X(status) X(metrics)
+    X(pool_remove) X(wanted) X(restart) X(workers) X(worker_report) X(worker_restarted) X(status) X(metrics) \
+    X(resources) X(cache_stats) X(dead_stats)
 // clang-format on
 #define ST_OP_DECLARE(name) int st_op_##name(const struct st_op_call *c, struct st_err *err);
 ST_OP_FUNCTIONS(ST_OP_DECLARE)

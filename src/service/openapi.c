@@ -1,6 +1,6 @@
 // The OpenAPI document: the table of operations, told in another way.
 #include "base/ckd.h"
-#include "service/api.h"
+#include "service/api_http_int.h"
 
 #include <stdio.h>
 
@@ -18,10 +18,16 @@ static void ref(struct st_json_out *w, const struct st_record *r)
     st_mem_release(&mem);
 }
 
-static void json_content(struct st_json_out *w, const struct st_record *r, bool array)
+// files: NULL, or types of a body that is a file.
+static void content(struct st_json_out *w, const struct st_record *r, bool array, const char *const *files)
 {
     st_json_key(w, "content");
     st_json_open(w, '{');
+    for (size_t i = 0; files && files[i]; i++) {
+        st_json_key(w, files[i]);
+        st_json_open(w, '{');
+        st_json_close(w, '}');
+    }
     st_json_key(w, "application/json");
     st_json_open(w, '{');
     st_json_key(w, "schema");
@@ -56,7 +62,23 @@ static bool hidden(const struct st_field *f)
     return !strcmp(f->name, "waitMs"); // waiting is for the socket
 }
 
-static void parameters(struct st_json_out *w, const struct st_op *o)
+static void string_parameter(struct st_json_out *w, const char *name, const char *in, const char *what)
+{
+    st_json_open(w, '{');
+    st_json_kv(w, "name", st_sv_of(name));
+    st_json_kv(w, "in", st_sv_of(in));
+    st_json_key(w, "required");
+    st_json_bool(w, !strcmp(in, "path"));
+    if (what)
+        st_json_kv(w, "description", st_sv_of(what));
+    st_json_key(w, "schema");
+    st_json_open(w, '{');
+    st_json_kv(w, "type", ST_SV("string"));
+    st_json_close(w, '}');
+    st_json_close(w, '}');
+}
+
+static void parameters(struct st_json_out *w, const struct st_op *o, bool upload)
 {
     st_json_key(w, "parameters");
     st_json_open(w, '[');
@@ -74,6 +96,8 @@ static void parameters(struct st_json_out *w, const struct st_op *o)
         st_field_schema(w, f);
         st_json_close(w, '}');
     }
+    for (size_t i = 0; upload && i < st_upload_query.n; i++)
+        string_parameter(w, st_upload_query.fields[i].name, "query", st_upload_query.fields[i].what);
     st_json_close(w, ']');
 }
 
@@ -83,8 +107,19 @@ static void error_answer(struct st_json_out *w, const char *status, const char *
     st_json_key(w, status);
     st_json_open(w, '{');
     st_json_kv(w, "description", st_sv_of(what));
-    json_content(w, &error, false);
+    content(w, &error, false, NULL);
     st_json_close(w, '}');
+}
+
+static void errors(struct st_json_out *w)
+{
+    error_answer(w, "400", "The request is wrong; the message says what is right");
+    error_answer(w, "401", "No token, or an unknown one");
+    error_answer(w, "403", "The token's role does not suffice");
+    error_answer(w, "404", "Not found");
+    error_answer(w, "409", "Something else changed it meanwhile");
+    error_answer(w, "429", "Too many requests; Retry-After says when");
+    error_answer(w, "503", "Not now; Retry-After says when");
 }
 
 static void answers(struct st_json_out *w, const struct st_op *o)
@@ -96,15 +131,9 @@ static void answers(struct st_json_out *w, const struct st_op *o)
     st_json_key(w, status);
     st_json_open(w, '{');
     st_json_kv(w, "description", ST_SV("Done"));
-    json_content(w, o->answer, o->many);
+    content(w, o->answer, o->many, NULL);
     st_json_close(w, '}');
-    error_answer(w, "400", "The request is wrong; the message says what is right");
-    error_answer(w, "401", "No token, or an unknown one");
-    error_answer(w, "403", "The token's role does not suffice");
-    error_answer(w, "404", "Not found");
-    error_answer(w, "409", "Something else changed it meanwhile");
-    error_answer(w, "429", "Too many requests; Retry-After says when");
-    error_answer(w, "503", "Not now; Retry-After says when");
+    errors(w);
     st_json_close(w, '}');
 }
 
@@ -118,35 +147,52 @@ static void operation(struct st_json_out *w, const struct st_op *o)
     st_json_kv(w, "operationId", st_sv_of(o->name));
     st_json_kv(w, "summary", st_sv_of(o->summary));
     st_json_kv(w, "x-role", st_sv_of(st_role_words[o->role]));
-    parameters(w, o);
+    bool upload = !strcmp(o->name, "scans.submit");
+    parameters(w, o, upload);
     if (has_body(o)) {
         st_json_key(w, "requestBody");
         st_json_open(w, '{');
-        json_content(w, o->request, false);
+        content(w, o->request, false, upload ? st_upload_types : NULL);
         st_json_close(w, '}');
     }
     answers(w, o);
     st_json_close(w, '}');
 }
 
-static void plain_path(struct st_json_out *w, const char *path, const char *what, bool token)
+static void route(struct st_json_out *w, const struct st_http_route *t)
 {
-    st_json_key(w, path);
+    st_json_key(w, t->path);
     st_json_open(w, '{');
     st_json_key(w, "get");
     st_json_open(w, '{');
-    st_json_kv(w, "summary", st_sv_of(what));
-    if (!token) {
+    st_json_kv(w, "summary", st_sv_of(t->summary));
+    st_json_kv(w, "x-role", st_sv_of(st_role_words[t->role]));
+    if (t->role == ST_ROLE_NONE) {
         st_json_key(w, "security");
         st_json_open(w, '[');
         st_json_close(w, ']');
     }
+    st_json_key(w, "parameters");
+    st_json_open(w, '[');
+    if (in_path(t->path, "id"))
+        string_parameter(w, "id", "path", NULL);
+    if (t->query)
+        string_parameter(w, t->query, "query", t->query_what);
+    st_json_close(w, ']');
     st_json_key(w, "responses");
     st_json_open(w, '{');
     st_json_key(w, "200");
     st_json_open(w, '{');
     st_json_kv(w, "description", ST_SV("Done"));
+    st_json_key(w, "content");
+    st_json_open(w, '{');
+    st_json_key(w, t->type);
+    st_json_open(w, '{');
     st_json_close(w, '}');
+    st_json_close(w, '}');
+    st_json_close(w, '}');
+    if (t->role != ST_ROLE_NONE)
+        errors(w);
     st_json_close(w, '}');
     st_json_close(w, '}');
     st_json_close(w, '}');
@@ -169,10 +215,8 @@ static void paths(struct st_json_out *w)
                 operation(w, same);
         st_json_close(w, '}');
     }
-    plain_path(w, "/healthz", "The process lives", false);
-    plain_path(w, "/readyz", "The store answers", false);
-    plain_path(w, "/metrics", "Metrics for Prometheus", true);
-    plain_path(w, "/openapi.json", "This document", false);
+    for (const struct st_http_route *t = st_http_routes; t->path; t++)
+        route(w, t);
     st_json_close(w, '}');
 }
 

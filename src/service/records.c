@@ -133,6 +133,39 @@ static const struct st_field metric[] = {
     {"help", ST_FIELD_TEXT_AT(MET, help)},
 };
 const struct st_record st_record_metric = ST_RECORD("Metric", MET, metric);
+#define RES struct st_resource_stats
+static const struct st_field resource_stats[] = {
+    {"cpu_utilization", ST_FIELD_MILLI_AT(RES, cpu_utilization), .has = offsetof(RES, has_cpu) + 1,
+     .what = "percent of the host's processors, over ten seconds"},
+    {"memory_utilization", ST_FIELD_MILLI_AT(RES, memory_utilization),
+     .what = "percent of its limit, of the worker that is nearest to it"},
+    {"memory_used_mb", ST_FIELD_U64_AT(RES, memory_used_mb), .what = "MiB of all workers together"},
+    {"active_workers", ST_FIELD_U64_AT(RES, active_workers)},
+    {"idle_workers", ST_FIELD_U64_AT(RES, idle_workers)},
+    {"total_workers", ST_FIELD_U64_AT(RES, total_workers)},
+};
+const struct st_record st_record_resource_stats = ST_RECORD("ResourceStats", RES, resource_stats);
+
+#define CST struct st_cache_stats
+static const struct st_field cache_stats[] = {
+    {"hit_rate", ST_FIELD_MILLI_AT(CST, hit_rate), .what = "percent of the layers that were looked for"},
+    {"hits", ST_FIELD_U64_AT(CST, hits)},
+    {"misses", ST_FIELD_U64_AT(CST, misses)},
+    {"entry_count", ST_FIELD_U64_AT(CST, entry_count)},
+    {"used_bytes", ST_FIELD_U64_AT(CST, used_bytes)},
+    {"max_bytes", ST_FIELD_U64_AT(CST, max_bytes)},
+    {"eviction_rate", ST_FIELD_MILLI_AT(CST, eviction_rate), .what = "entries evicted for a hundred that were added"},
+};
+const struct st_record st_record_cache_stats = ST_RECORD("CacheStats", CST, cache_stats);
+
+#define DST struct st_dead_stats
+static const struct st_field dead_stats[] = {
+    {"failed_jobs", ST_FIELD_U64_AT(DST, failed_jobs), .what = "dead letters; more than 10,000 are not counted"},
+    {"retryable_count", ST_FIELD_U64_AT(DST, retryable_count), .what = "of them: those whose reason may pass"},
+    {"oldest_failure", ST_FIELD_TIME_AT(DST, oldest_failure_ms)},
+    {"most_common_error", ST_FIELD_TEXT_AT(DST, most_common_error), .what = "reason of most of them"},
+};
+const struct st_record st_record_dead_stats = ST_RECORD("DeadLetterStats", DST, dead_stats);
 
 #define STS struct st_stats
 static const struct st_field stats[] = {

@@ -483,6 +483,39 @@ static int pool_text(void *ctx, const struct st_pool *p, struct st_err *err)
     return 0;
 }
 
+// What ended long ago is forgotten with its attempts; what has not ended never is.
+static void test_forget(void)
+{
+    struct st_store *s = fresh_store();
+    struct st_err err = {0};
+    struct seen a = {0}, b = {0}, c = {0}, n = {0};
+    enum st_job_state state;
+    int64_t attempts = -1, later = st_clock_wall_ms() + 60000;
+    submit(s, "done:1", "sha256:d", ST_PRIORITY_NORMAL, &a);
+    submit(s, "held:1", "sha256:h", ST_PRIORITY_NORMAL, &b);
+    claim(s, "default", "w", 60000, &a);
+    finish(s, &a.last, ST_JOB_COMPLETED, "", false, &state, &err);
+    claim(s, "default", "w", 60000, &b);
+    submit(s, "waits:1", "sha256:w", ST_PRIORITY_NORMAL, &c);
+    TAP_OK(st_store_forget(s, st_clock_wall_ms() - 60000, &err) == 0, "nothing is that old");
+    TAP_OK(st_store_forget(s, later, &err) == 1, "one has ended: %s", err.text);
+    TAP_OK(st_store_list(s, &(struct st_job_filter){.limit = 10}, see, &n, &err) == 0 && n.n == 2,
+           "the others are there: %d", n.n);
+    TAP_OK(ST_DB_RUN(s, st_db_number, &attempts, &err, "SELECT COUNT(*) FROM attempts") >= 0 && attempts == 1,
+           "only the attempt in work is there: %lld", (long long)attempts);
+    TAP_OK(get(s, b.last.id).last.state == ST_JOB_PROCESSING, "the one in work goes on");
+    for (int i = 0; i < ST_FORGET_STEP + 5; i++) {
+        char image[32];
+        snprintf(image, sizeof image, "many:%d", i);
+        submit(s, image, "", ST_PRIORITY_NORMAL, &c);
+        st_store_cancel(s, st_sv_of(c.last.id), see, &n, NULL);
+    }
+    TAP_OK(st_store_forget(s, later, &err) == ST_FORGET_STEP && st_store_forget(s, later, &err) == 5 &&
+               st_store_forget(s, later, &err) == 0,
+           "in steps");
+    st_store_close(s);
+}
+
 static void test_settings(void)
 {
     struct st_store *s = fresh_store();
@@ -774,6 +807,7 @@ int main(int argc, char **argv)
     test_fence();
     test_release_and_dead_letters();
     test_cancel();
+    test_forget();
     test_settings();
     test_logs();
     test_texts();

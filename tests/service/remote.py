@@ -1,0 +1,184 @@
+"""The verbs with STELLA_SERVER=http(s)://...: remote.py TEST STELLA STELLA_API. Speaks TAP.
+
+http, https: every case of service.py's `verbs`, word for word, but through stella-remote. errors: what goes wrong."""
+import http.server, os, re, signal, socket, subprocess, sys, threading, time
+
+import service
+import web
+from service import ADMIN, ENV, READ, STELLA, SUBMIT, WORK, Client, Service, main, ok, stella
+
+
+def point_at(s, token=ADMIN):
+    """From now on `stella` speaks to this service over HTTP, and has no state directory of its own."""
+    ENV["STELLA_SERVER"] = f"http{'s' if s.tls else ''}://127.0.0.1:{s.port}"
+    ENV["STELLA_TOKEN_FILE"] = WORK + "/token"
+    with open(WORK + "/token", "w") as f:
+        f.write(token + "\n")
+
+
+class Remote(Service):
+    """What service.py starts, with `stella` pointed at its HTTP side."""
+    tls_args = []
+
+    def __init__(self, *args, **more):
+        ENV.pop("STELLA_SERVER", None)
+        super().__init__(*self.tls_args, *args, **more)
+        point_at(self)
+
+
+def verbs(tls):
+    if tls:
+        web.make_ca()
+        web.make_cert("one")
+        Remote.tls_args = ["--tls-cert", WORK + "/one.pem", "--tls-key", WORK + "/one.key"]
+        ENV["STELLA_CA_FILE"] = WORK + "/ca.pem"
+    service.Service = Remote
+    service.WHO = "ops"
+    service.test_verbs()
+
+
+def test_http():
+    verbs(False)
+
+
+def test_https():
+    verbs(True)
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    """A server that answers everything with one thing."""
+    what = (200, {"Content-Type": "text/html"}, b"<html>hello</html>")
+    asked = []
+
+    def do_GET(self):
+        Answer.asked.append((self.path, dict(self.headers)))
+        status, headers, body = Answer.what() if callable(Answer.what) else Answer.what
+        self.send_response(status)
+        for k, v in headers.items():
+            self.send_header(k, v)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_PUT = do_POST = do_DELETE = do_GET
+
+    def log_message(self, *args):
+        pass
+
+
+def says(what, want, text, args=("scanner", "jobs", "list"), **env):
+    t0 = time.time()
+    code, out, err = stella(*args, env=env)
+    ok(code == want and re.search(text, err) and err.count("\n") == 1 and out == "", f"{what}: exit {want} ({time.time() - t0:.1f} s)",
+       (code, out, err))
+    return err
+
+
+def test_errors():
+    s = Service()
+    point_at(s)
+    ok(stella("scanner", "jobs", "list")[0] == 0, "all is well")
+    says("no token", 3, r"STELLA_TOKEN_FILE", STELLA_TOKEN_FILE="")
+    says("token file that is not there", 3, r"No such file", STELLA_TOKEN_FILE=WORK + "/none")
+    says("wrong token", 3, r"token", STELLA_TOKEN="w" * 30)
+    said = says("token with a newline in it", 2, r"one word", STELLA_TOKEN="secret-part\nX: y" + "w" * 30)
+    ok("secret-part" not in said, "the token is not shown", said)
+    ok(stella("scanner", "jobs", "list", env={"STELLA_TOKEN": READ, "STELLA_TOKEN_FILE": ""})[0] == 0, "STELLA_TOKEN")
+    says("role", 3, r"admin.*read", ("scanner", "config", "set", "worker.count", "2"), STELLA_TOKEN=READ)
+    says("bad value", 2, r"worker.count", ("scanner", "config", "set", "worker.count", "0"))
+    says("unknown job", 4, r"no job", ("scanner", "jobs", "show", "0" * 32))
+    free = socket.socket()
+    free.bind(("127.0.0.1", 0))
+    says("nobody listens", 10, r"no service answers at http://127", STELLA_SERVER=f"http://127.0.0.1:{free.getsockname()[1]}")
+    says("unknown host", 10, r"no service answers at https://nowhere.invalid", STELLA_SERVER="https://nowhere.invalid")
+    for url in ("https://", "http:///x", "https://a b", "https://host/?x", "https://host/#x", "ftp://host", "https://:1"):
+        says(f"URL {url}", 2, r"STELLA_SERVER", STELLA_SERVER=url)
+    says("password in the URL", 2, r"STELLA_TOKEN_FILE", STELLA_SERVER="https://u:p@host")
+    says("plain HTTP to another machine", 2, r"https://", STELLA_SERVER="http://192.0.2.1:80")
+    says("CA file without a certificate", 2, r"STELLA_CA_FILE", STELLA_CA_FILE=WORK + "/token")
+    says("CA file that is not there", 2, r"No such file", STELLA_CA_FILE=WORK + "/none")
+    says("TLS to a plain port", 2, r"TLS", STELLA_SERVER=f"https://127.0.0.1:{s.port}")
+
+    # Operations of the supervisor are not offered, whatever the token.
+    r = subprocess.run(["python3", "-c", """
+import socket, subprocess, sys
+a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+p = subprocess.Popen(["bash", "-c", 'exec 3<&0; exec "$0" --serve', sys.argv[1]], stdin=b)
+b.close()
+for q in (b'queue.claim {"pool":"default","worker":"w","leaseMs":60000}', b'GET / HTTP/1.1', b'scans.list {"x":1}', b'scans.get {}', b'scans.list {}'):
+    a.send(q)
+    while (x := a.recv(1 << 18))[:1] == b"R":
+        pass
+    print(x.decode())
+a.close()
+sys.exit(p.wait(10))
+""", os.path.dirname(STELLA) + "/stella-remote"], env=ENV, capture_output=True, text=True, timeout=60)
+    lines = r.stdout.splitlines()
+    ok(len(lines) == 5 and "not offered over HTTP" in lines[0] and "usage" in lines[0], "a claim is not offered over HTTP", r.stdout + r.stderr)
+    ok('"bad_input"' in lines[1] and '"bad_input"' in lines[2] and "'id' is missing" in lines[3], "requests that are none", lines)
+    ok(lines[4] == "E" and r.returncode == 0, "and it goes on, and ends when stella does", lines)
+
+    # Servers that are something else, or lie.
+    other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{other.server_port}"
+    json_type = {"Content-Type": "application/json"}
+    for what, want, text, answer in [
+        ("a page", 2, r"not stella", (200, {"Content-Type": "text/html"}, b"<html>")),
+        ("a page that is not found", 4, r"404", (404, {"Content-Type": "text/html"}, b"<html>")),
+        ("another JSON", 2, r"not one of stella's", (200, json_type, b'{"a":1}')),
+        ("rows that are no objects", 2, r"not one of stella's", (200, json_type, b"[1]")),
+        ("JSON that ends early", 1, r".", (200, json_type, b'[{"id":')),
+        ("more after the end", 1, r".", (200, json_type, b"[] []")),
+        ("a row of 200,000 bytes", 1, r"limit", (200, json_type, b'[{"image":"' + b"x" * 200000 + b'"}]')),
+        ("deep JSON", 1, r".", (200, json_type, b"[" + b'{"a":' * 5000)),
+        ("forbidden by a proxy", 3, r"403", (403, {"Content-Type": "text/plain"}, b"no")),
+        ("an unknown error word", 1, r"because", (400, json_type, b'{"error":"strange","message":"because"}')),
+        ("terminal codes in a message", 1, r"because", (400, json_type, b'{"error":"strange","message":"\\u001b[31mbecause\\nof"}')),
+    ]:
+        Answer.what = answer
+        err = says(what, want, text, STELLA_SERVER=url)
+        ok("\x1b" not in err, "and no control character", err)
+    times = []
+
+    def busy():
+        times.append(time.time())
+        if len(times) < 3:
+            return 503, {"Retry-After": "1", **json_type}, b'{"error":"retryable","message":"busy"}'
+        return 200, json_type, b"[]"
+    Answer.what = busy
+    code, out, err = stella("scanner", "jobs", "list", env={"STELLA_SERVER": url})
+    ok(code == 0 and len(times) == 3 and all(b - a >= 0.9 for a, b in zip(times, times[1:])), "503 with Retry-After: asked again after it", times)
+    Answer.what = (302, {"Location": "http://192.0.2.1/api/v1/scans"}, b"")
+    Answer.asked.clear()
+    code, out, err = stella("scanner", "jobs", "list", env={"STELLA_SERVER": url + "/prefix/"})
+    ok(code != 0 and len(Answer.asked) == 1 and Answer.asked[0][0].startswith("/prefix/api/v1/scans?"), "a path before /api", Answer.asked)
+    ok(Answer.asked[0][1]["Authorization"] == "Bearer " + ADMIN, "the token goes there")
+    ok(ADMIN not in " ".join(open(f"/proc/{p}/cmdline").read() for p in os.listdir("/proc") if p.isdigit() and os.path.exists(f"/proc/{p}/cmdline")),
+       "and is on no command line")
+
+    # TLS.
+    web.make_ca()
+    web.make_cert("one")
+    web.make_cert("elsewhere", san="DNS:other.example")
+    t = Service("--socket", WORK + "/tls.sock", "--tls-cert", WORK + "/one.pem", "--tls-key", WORK + "/one.key")
+    https = f"https://127.0.0.1:{t.port}"
+    says("an authority that is not known", 1, r"STELLA_CA_FILE", STELLA_SERVER=https)
+    ok(stella("scanner", "status", env={"STELLA_SERVER": https, "STELLA_CA_FILE": WORK + "/ca.pem"})[0] == 0, "with STELLA_CA_FILE")
+    says("plain HTTP to a TLS port", 10, r"https://", STELLA_SERVER=https.replace("https", "http"))
+    t.end()
+    t = Service("--socket", WORK + "/tls.sock", "--tls-cert", WORK + "/elsewhere.pem", "--tls-key", WORK + "/elsewhere.key")
+    says("a certificate of another name", 1, r".", STELLA_SERVER=f"https://127.0.0.1:{t.port}", STELLA_CA_FILE=WORK + "/ca.pem")
+    t.end()
+    # The service goes away in the middle.
+    follow = subprocess.Popen([STELLA, "scanner", "logs", "--follow"], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(1)
+    s.end()
+    out, err = follow.communicate(timeout=60)
+    ok(follow.returncode == 10 and "no service answers" in err, "logs --follow when the service ends: exit 10", (follow.returncode, err))
+    r = subprocess.run([os.path.dirname(STELLA) + "/stella-remote"], capture_output=True, text=True, timeout=10)
+    ok(r.returncode == 2 and "started by stella" in r.stderr, "by hand: exit 2", r.stderr)
+
+
+if __name__ == "__main__":
+    main(globals())
