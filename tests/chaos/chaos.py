@@ -421,11 +421,11 @@ class Batch:
                 self.bad.append(f"job {job} is {row['status']}: {row['reason']}: {row['message']}")
             else:
                 counts["completed"] += 1
-                self.compare(job, self.jobs.get(job) or row["image"])
+                self.compare(job, row["fence"], self.jobs.get(job) or row["image"])
         return counts
 
-    def compare(self, job, image):
-        got = [f for s in self.all for f in glob.glob(f"{s.home}/jobs/{job}/*/cyclonedx-json")]
+    def compare(self, job, fence, image):
+        got = [f for s in self.all for f in glob.glob(f"{s.home}/jobs/{job}/{fence}/cyclonedx-json")]
         if len(got) != 1:
             self.bad.append(f"job {job} has {len(got)} results: {got}")
         elif open(got[0], "rb").read() != self.want[image]:

@@ -107,7 +107,7 @@ ok "it is cancelled" test "$(jq -r .status out)" = cancelled
 
 # ---- a service that is not there, damage
 STELLA_SERVER=unix:$work/none.sock expect 10 "no service answers at $work/none.sock" scanner status
-STELLA_SERVER=example.org expect 2 "STELLA_SERVER 'example.org' is no socket (example: /run/stella/stella.sock)" scanner status
+STELLA_SERVER=example.org expect 2 "STELLA_SERVER 'example.org' is no address of a service (examples: /run/stella/stella.sock, https://scan.example.org)" scanner status
 STELLA_STORE=postgresql://x/y expect 10 \
     "no service answers, and the store is not a local file (STELLA_STORE): start stella-api" scanner jobs list
 echo "no database" >home/stella.db
