@@ -37,7 +37,7 @@ completes() { # expected, words...
     "_${1//-/_}"
     ok "completes '${*}'" test "${COMPREPLY[*]}" = "$want"
 }
-completes "scan scanner" stella s
+completes "scan serve scanner" stella s
 completes "image --help" stella scan ""
 completes "list show cancel retry --help" stella scanner jobs ""
 completes "--format --force" stella scan image --fo

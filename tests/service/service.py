@@ -261,14 +261,15 @@ def test_http():
     status, again, _ = s.http("POST", "/api/v1/scans", SUBMIT, {"image": "app:1", "options": {"platform": "linux/arm64"}})
     ok(again["id"] == job["id"], "submitted again: the same job")
     # Every route of the document, called, answers as the document says.
-    examples = {"POST /api/v1/scans": {"image": "x:2"}, "PUT /api/v1/config/{key}": {"value": "8Gi"}}
+    examples = {"POST /api/v1/scans": {"image": "x:2"}, "PUT /api/v1/config/{key}": {"value": "8Gi"},
+                "PUT /api/v1/pools/{name}": {"memory": 1 << 30, "count": 2}}
     order = {"GET": 0, "PUT": 1, "DELETE": 2, "POST": 3}
     n = 0
     routes = [(p, m.upper(), o) for p, ms in doc["paths"].items() for m, o in ms.items()]
     for path, method, op in sorted(routes, key=lambda r: order[r[1]]):
         if not path.startswith("/api/"):
             continue
-        url = path.replace("{id}", job["id"]).replace("{key}", "worker.memory_limit")
+        url = path.replace("{id}", job["id"]).replace("{key}", "worker.memory_limit").replace("{name}", "large")
         ok("{" not in url, f"{path} is filled")
         body = examples.get(f"{method} {path}") or ({} if method in ("POST", "PUT") else None)
         status, answer, _ = s.http(method, url, ADMIN, body)
