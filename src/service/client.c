@@ -200,12 +200,21 @@ int st_client_open(bool writes, struct st_client **ret, struct st_err *err)
 
 // ---- calls --------------------------------------------------------------------------------------
 
+static int pass_over(void *ctx, const void *row, struct st_err *err)
+{
+    return 0;
+}
+
 static int local_call(struct st_client *c, const struct st_op *op, const void *request, st_op_emit_fn *emit, void *ctx,
                       struct st_err *err)
 {
     struct st_caller me = {ST_ROLE_WORKER, st_sv_of(c->who)};
-    struct st_op_call call = {
-        .store = c->store, .caller = &me, .request = request, .arena = &c->arena, .emit = emit, .ctx = ctx};
+    struct st_op_call call = {.store = c->store,
+                              .caller = &me,
+                              .request = request,
+                              .arena = &c->arena,
+                              .emit = emit ? emit : pass_over,
+                              .ctx = ctx};
     int rc = op->run(&call, err);
     st_arena_reset(&c->arena);
     return rc;

@@ -180,7 +180,8 @@ def test_ends():
 
     j = state(submit("end=corrupt_layer"), "failed")
     ok(j["reason"] == "corrupt_layer" and j["message"] == "the image says so" and j["exitCode"] == 1, "a failure the worker names", j)
-    j = state(submit("end=nonsense,once"), "pending", "failed")
+    a = submit("end=nonsense")
+    j = until(lambda: (lambda j: j if j["reason"] else None)(job(a)))
     ok(j["reason"] == "internal", "a reason that nobody knows is internal", j)
 
     a = submit("progress=2,signal=9")
@@ -307,6 +308,79 @@ def test_control():
     call("scans.cancel", id=a)
     state(a, "cancelled")
     s.end()
+
+
+def test_verbs():
+    """stella scanner workers."""
+    for v in (["list"], ["stats"], ["inspect"], ["restart"]):
+        code, out, err = stella("scanner", "workers", *v)
+        ok(code == 10 and out == "" and "no scan service answers here (stella serve runs one)" in err, f"{v[0]}: 10 without a service", err)
+    s = Serve()
+    code, out, err = stella("scanner", "workers", "list")
+    ok(code == 0 and out.splitlines()[0].split()[:4] == ["WORKER", "POOL", "STATE", "JOB"] and "/default-1 " in out and " idle " in out, "list", out)
+    rows = json.loads(stella("scanner", "workers", "list", "--format", "json")[1])
+    ok(len(rows) == 1 and rows[0]["pool"] == "default", "list --format json", rows)
+    host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    code, out, err = stella("scanner", "workers", "add", "--pool", "large-images", "--memory", "16Gi", "--count", "2")
+    ok(code == 0 and out == "pool large-images: 2 workers with 16Gi each\n" and ("warning: 2 workers with 16Gi are over this host's memory" in err) == (2 * 16 << 30 > host),
+       "the runbook's workers add: taken, and said when it is more than there is", out + err)
+    ok(until(lambda: len([w for w in workers() if w["pool"] == "large-images"]) == 2), "they come")
+    code, out, err = stella("scanner", "workers", "add", "--pool", "large-images", "--memory", "8Gi")
+    ok(code == 2 and err == "stella: pool 'large-images' has memory 16Gi; use --replace\n", "another memory: 2", err)
+    code, out, err = stella("scanner", "workers", "add", "--pool", "large-images")
+    ok(code == 0 and "3 workers with 16Gi" in out, "add to a pool", out + err)
+    code, out, err = stella("scanner", "workers", "add", "--pool", "large-images", "--memory", "1Gi", "--count", "1", "--replace")
+    ok(code == 0 and out == "pool large-images: 1 worker with 1Gi each\n" and "restart needed" in err and "--pool large-images" in err, "--replace", out + err)
+    code, out, err = stella("scanner", "workers", "restart", "--pool", "large-images")
+    ok(code == 0 and out.endswith("restarted\n"), "restart --pool", out + err)
+    ok(until(lambda: [w["memoryLimit"] for w in workers() if w["pool"] == "large-images" and w["state"] != "dead"] == [1 << 30]), "the new limit holds", workers())
+    for args, code, text in [(["add", "--memory", "1Gi"], 2, "--pool"), (["add", "--pool", "Big", "--memory", "1Gi"], 2, "invalid pool name 'Big'"),
+                             (["add", "--pool", "default", "--memory", "1Gi"], 2, "worker.count"), (["add", "--pool", "x"], 2, "--memory 16Gi"),
+                             (["add", "--pool", "x", "--memory", "8 gigs"], 2, "8 gigs"), (["add", "--pool", "x", "--memory", "1Gi", "--count", "257"], 2, "257"),
+                             (["scale", "--pool", "nope", "--count", "2"], 4, "no pool 'nope'"), (["scale", "--pool", "default"], 2, "--count"),
+                             (["remove", "--pool", "nope"], 4, "no pool 'nope'"), (["remove", "--pool", "default"], 2, "cannot be removed"),
+                             (["restart", "--pool", "nope"], 4, "no pool 'nope'"), (["inspect", "nope-1"], 4, "no worker 'nope-1'")]:
+        got, out, err = stella("scanner", "workers", *args)
+        ok(got == code and text in err and err.count("\n") == 1, f"{' '.join(args)}: {code}", f"{got} {err}")
+    code, out, err = stella("scanner", "config", "set", "worker.memory_limit", "8Gi")
+    ok("restart needed: 1 of 1 workers still use 4Gi (stella scanner workers restart)" in err, "config set of a restart key says who is behind", err)
+    code, out, err = stella("scanner", "workers", "scale", "--pool", "default", "--count", "3")
+    ok(code == 0 and out == "pool default: 3 workers (worker.count)\n", "scale of the default pool", out + err)
+    ok(until(lambda: len([w for w in workers() if w["pool"] == "default"]) == 3), "is done")
+    code, out, err = stella("scanner", "config", "set", "worker.memory_limit", "2Gi")
+    ok("restart needed: 3 of 3 workers still use 8Gi" in err, "new workers begin with the configuration of then", err)
+    a = submit("progress=2,sleep=60000")
+    ok(until(lambda: worker(state="busy", job=a, phase="layers")), "one is busy")
+    code, out, err = stella("scanner", "workers", "stats")
+    ok(code == 0 and [l for l in out.splitlines() if " busy " in l and a[:12] in l and " layers " in l], "stats", out)
+    code, out, err = stella("scanner", "workers", "stats", "--watch", "--interval", "1s", "--count", "2")
+    ok(code == 0 and out.count("WORKER") == 2, "stats --watch --count 2", out)
+    code, out, err = stella("scanner", "workers", "restart")
+    ok(code == 0 and out == "4 workers restarted\n" and "4 of 4 workers restarted" in err and job(a)["tries"] == 1, "restart of all, one of them busy", out + err)
+    call("scans.cancel", id=a)
+    state(a, "cancelled")
+    a = submit("progress=2,end=oom")
+    state(a, "failed")
+    code, out, err = stella("scanner", "workers", "inspect")
+    ok("exit_code:    1\n" in out and "reason:       oom\n" in out and a in out and '"memory_limit":2147483648' in out, "inspect has the end and its evidence", out)
+    code, out, err = stella("scanner", "workers", "inspect", worker(lastJob=a)["id"].split("/")[1])
+    ok(code == 0 and out.count("worker:") == 1, "inspect of one", out + err)
+    submit("sleep=60000", pool="large-images")
+    submit("sleep=60000", pool="large-images")
+    until(lambda: worker(pool="large-images", state="busy"))
+    code, out, err = stella("scanner", "workers", "remove", "--pool", "large-images")
+    ok(code == 1 and "1 jobs wait for pool 'large-images'" in err, "remove while jobs wait: 1", err)
+    ok(stella("scanner", "workers", "remove", "--pool", "large-images", "--force")[0] == 0, "--force")
+    sup = [k for k in s.children() if comm(k) == "stella-api"]
+    ok(s.end() == 0, "SIGTERM: 0")
+    api = subprocess.Popen([BIN + "/stella-api"], env=ENV, stderr=subprocess.DEVNULL)
+    until(lambda: os.path.exists(SOCKET))
+    Client().call("workers.report", id="h/default-1", pool="default", state="busy", memory=5 << 20, memoryLimit=4 << 30)
+    time.sleep(10.5)
+    code, out, err = stella("scanner", "workers", "stats")
+    ok(code == 10 and "busy (stal" in out and "the supervisor does not report: these values are 10s old" in err, "stale values are marked: 10", out + err)
+    api.terminate()
+    api.wait()
 
 
 def test_crash():
