@@ -28,6 +28,11 @@ bool st_client_remote(const struct st_client *c); // a service answers
 int st_client_call(struct st_client *c, const char *op, const void *request, st_op_emit_fn *emit, void *ctx,
                    struct st_err *err);
 
+// A descriptor goes along with the next call; it stays the caller's, who keeps it open until then.
+void st_client_attach(struct st_client *c, int fd);
+// The descriptor that came along with the row that is being emitted: from here on the caller's; -1: none did.
+int st_client_file(struct st_client *c);
+
 // For an event loop (the supervisor): send now, and take rows when the descriptor is readable. One call at a time.
 int st_client_fd(const struct st_client *c);
 int st_client_send(struct st_client *c, const char *op, const void *request, struct st_err *err);

@@ -61,13 +61,14 @@ struct st_live {
     uint64_t depths[DEPTHS], pending;
     size_t n_depths;
     int64_t depth_ms, start_ms;
+    struct st_files *files; // owns
 };
 
 int st_live_new(struct st_live **ret, struct st_err *err)
 {
     struct st_live *l = calloc(1, sizeof *l);
     struct worker *w = calloc(ST_LIVE_WORKERS, sizeof *w);
-    if (!l || !w) {
+    if (!l || !w || st_files_new(&l->files, err)) {
         free(l);
         free(w);
         return st_err_nomem(err);
@@ -85,10 +86,16 @@ void st_live_free(struct st_live *l)
     if (!l)
         return;
     pthread_mutex_destroy(&l->lock);
+    st_files_free(l->files);
     for (size_t i = 0; i < l->n_workers; i++)
         free(l->workers[i].texts);
     free(l->workers);
     free(l);
+}
+
+struct st_files *st_live_files(struct st_live *l)
+{
+    return l->files;
 }
 
 static void unlock(struct st_live **l)

@@ -3,6 +3,7 @@
 #ifndef ST_SERVICE_LIVE_H
 #define ST_SERVICE_LIVE_H
 
+#include "service/files.h"
 #include "service/op.h"
 
 #define ST_LIVE_WORKERS 1024
@@ -70,6 +71,7 @@ void st_live_depth(struct st_live *l, uint64_t pending, int64_t now_ms); // told
 bool st_live_growing(struct st_live *l);
 uint64_t st_live_pending(struct st_live *l); // as last told
 int64_t st_live_start_ms(struct st_live *l);
+struct st_files *st_live_files(struct st_live *l);
 
 #define ST_LIVE_REASONS 7
 extern const char *const st_restart_reasons[ST_LIVE_REASONS + 1]; // NULL ends

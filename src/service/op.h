@@ -21,6 +21,8 @@ extern const char *const st_role_words[]; // NULL ends
 struct st_caller {
     enum st_role role;
     struct st_sv name; // "uid 1000", a token's name: goes into histories
+    const int *file;   // descriptor that came with the request, borrowed; NULL: none
+    int *pass;         // takes a descriptor that goes along with the row that is emitted next; NULL: there is no way
 };
 
 // What the service knows beyond its store. One for a process; its functions lock.
@@ -73,6 +75,13 @@ struct st_req_list {
 };
 #define ST_LIST_DEFAULT 50
 #define ST_LIST_MAX 10000
+struct st_req_sbom {
+    struct st_sv id, format; // format empty: cyclonedx-json; "unknowns": what a person is told
+};
+struct st_sbom_file { // its bytes come as a descriptor (a read-only file) along with the row
+    struct st_sv format;
+    uint64_t size;
+};
 struct st_req_retry {
     struct st_sv id;
     bool force;
@@ -226,5 +235,6 @@ extern const struct st_record st_record_req_id, st_record_req_list, st_record_re
     st_record_req_claim, st_record_req_lease, st_record_req_end, st_record_req_key, st_record_req_config_set,
     st_record_req_logs, st_record_req_last, st_record_req_log, st_record_req_pool, st_record_req_pool_name,
     st_record_req_worker, st_record_req_restarted, st_record_req_wanted, st_record_req_restart;
+extern const struct st_record st_record_req_sbom, st_record_sbom_file;
 
 #endif

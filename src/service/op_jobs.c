@@ -4,8 +4,10 @@
 #include "service/keys.h"
 #include "service/live.h"
 #include "service/op_int.h"
+#include "service/scan_options.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 // A job that no worker will take says so.
 static int emit_job(void *ctx, const struct st_job *job, struct st_err *err)
@@ -74,10 +76,62 @@ int st_op_attempts(const struct st_op_call *c, struct st_err *err)
     return st_store_attempts(c->store, id, emit_attempt, (void *)(uintptr_t)c, err);
 }
 
+// The options in their one canonical form, so that submissions that mean the same are the same.
+static int canonical(const struct st_op_call *c, struct st_buf *to, struct st_err *err)
+{
+    const struct st_req_submit *q = c->request;
+    struct st_scan_options o;
+    if (st_scan_options_read(q->options, &o, c->arena, err))
+        return st_err_wrap(err, "field 'options'");
+    o.file = c->caller->file != NULL;
+    if (!o.file)
+        o.path = ST_SV_NULL;
+    return st_scan_options_write(&o, to, err);
+}
+
+struct submitted {
+    const struct st_op_call *c;
+    bool file; // came along
+};
+
+// Before the job is told: it may be claimed at once.
+static int emit_submitted(void *ctx, const struct st_job *job, struct st_err *err)
+{
+    struct submitted *t = ctx;
+    if (t->file && st_files_put(st_live_files(t->c->live), job->id, *t->c->caller->file, err))
+        return -1;
+    return emit_job((void *)(uintptr_t)t->c, job, err);
+}
+
+static int submit(const struct st_op_call *c, struct st_submit *sub, struct st_err *err)
+{
+    const struct st_req_submit *q = c->request;
+    char pool[ST_KEY_TEXT], host[256] = "";
+    struct submitted t = {c, c->caller->file != NULL};
+    if (t.file && !c->live)
+        return st_err_set(err, ST_E_USAGE, "no service answers that could keep the file");
+    if (t.file && st_files_check(*c->caller->file, c->caller, &sub->size, err))
+        return -1;
+    if (t.file) { // its bytes are its own, whatever its name
+        sub->fresh = true;
+        sub->has_size = sub->size > 0;
+    }
+    if (t.file && strcmp(st_store_kind(c->store), "sqlite") != 0) { // hosts share the store, not the file
+        gethostname(host, sizeof host - 1);
+        sub->only_host = st_sv_of(host);
+    }
+    if (st_key_route(c->store, sub->has_size, sub->size, pool, err))
+        return -1;
+    sub->pool = q->pool.len ? q->pool : st_sv_of(pool);
+    int made = st_store_submit(c->store, sub, emit_submitted, &t, err);
+    if (made > 0)
+        st_live_count(c->live, ST_COUNT_ENQUEUED, 0);
+    return made < 0 ? -1 : 0;
+}
+
 int st_op_submit(const struct st_op_call *c, struct st_err *err)
 {
     const struct st_req_submit *q = c->request;
-    char pool[ST_KEY_TEXT];
     uint64_t max;
     if (st_key_count(c->store, "queue.max_pending", &max, err))
         return -1;
@@ -86,22 +140,22 @@ int st_op_submit(const struct st_op_call *c, struct st_err *err)
                           (unsigned long long)max);
     if (q->pool.len && !st_pool_name(q->pool))
         return st_err_set(err, ST_E_INPUT, "field 'pool': small letters, digits and '-', at most 63");
-    if (st_key_route(c->store, q->has_size, q->size, pool, err))
-        return -1;
+    struct st_buf options;
+    st_buf_init(&options, c->arena->mem);
     struct st_submit sub = {
         .image = q->image,
         .digest = q->digest,
-        .options = q->options,
-        .pool = q->pool.len ? q->pool : st_sv_of(pool),
         .size = q->size,
         .has_size = q->has_size,
         .priority = q->has_priority ? q->priority : ST_PRIORITY_NORMAL,
         .fresh = q->fresh,
     };
-    int made = st_store_submit(c->store, &sub, emit_job, (void *)(uintptr_t)c, err);
-    if (made > 0)
-        st_live_count(c->live, ST_COUNT_ENQUEUED, 0);
-    return made < 0 ? -1 : 0;
+    int rc = canonical(c, &options, err);
+    sub.options = st_buf_sv(&options);
+    if (rc == 0)
+        rc = submit(c, &sub, err);
+    st_buf_release(&options);
+    return rc;
 }
 
 static int stop_local(void *ctx, const struct st_job *job, struct st_err *err)
@@ -109,6 +163,8 @@ static int stop_local(void *ctx, const struct st_job *job, struct st_err *err)
     const struct st_op_call *c = ctx;
     if (job->state == ST_JOB_PROCESSING && job->owner.len && st_owner_stop(job->owner, err))
         return st_err_wrap(err, "job %.12s: its scan cannot be stopped from here", job->id);
+    if (c->live && job->state == ST_JOB_CANCELLED)
+        st_files_drop(st_live_files(c->live), job->id);
     return emit_job((void *)(uintptr_t)c, job, err);
 }
 
@@ -121,7 +177,11 @@ int st_op_cancel(const struct st_op_call *c, struct st_err *err)
 int st_op_retry(const struct st_op_call *c, struct st_err *err)
 {
     const struct st_req_retry *q = c->request;
-    return st_store_retry(c->store, q->id, q->force, ST_SV_NULL, max_tries(c), emit_job, (void *)(uintptr_t)c, err);
+    struct submitted t = {c, c->live && c->caller->file};
+    uint64_t size;
+    if (t.file && st_files_check(*c->caller->file, c->caller, &size, err))
+        return -1;
+    return st_store_retry(c->store, q->id, q->force, ST_SV_NULL, max_tries(c), emit_submitted, &t, err);
 }
 
 // ---- the supervisor's ---------------------------------------------------------------------------
@@ -249,6 +309,11 @@ struct counted {
 static int count_job(void *ctx, const struct st_job *job, struct st_err *err)
 {
     struct counted *t = ctx;
+    struct st_files *files = t->c->live ? st_live_files(t->c->live) : NULL;
+    if (files && job->state == ST_JOB_FAILED)
+        st_files_failed(files, job->id);
+    else if (files && job->ended)
+        st_files_drop(files, job->id);
     count_end(t->c, job, t->reason.len ? t->reason : job->reason);
     return 0;
 }

@@ -26,6 +26,10 @@ static const struct st_field job[] = {
     {"createdAt", ST_FIELD_TIME_AT(JOB, created_ms)},
     {"startedAt", ST_FIELD_TIME_AT(JOB, started_ms)},
     {"updatedAt", ST_FIELD_TIME_AT(JOB, updated_ms)},
+    {"result", ST_FIELD_TEXT_AT(JOB, result), .what = "SBOMs that it left, as cyclonedx-json,purls"},
+    {"host", ST_FIELD_TEXT_AT(JOB, host), .what = "that has them"},
+    {"unknowns", ST_FIELD_U64_AT(JOB, unknowns), .what = "files that could not be read"},
+    {"packages", ST_FIELD_U64_AT(JOB, packages)},
     {"options", ST_FIELD_JSON_AT(JOB, options), .max = ST_JOB_TEXT_MAX},
     {"config", ST_FIELD_JSON_AT(JOB, config), .max = ST_JOB_TEXT_MAX, .what = "only in the answer to a claim"},
 };
@@ -272,6 +276,18 @@ static const struct st_field req_id[] = {
 };
 const struct st_record st_record_req_id = ST_RECORD("JobId", struct st_req_id, req_id);
 
+static const struct st_field req_sbom[] = {
+    {"id", ST_FIELD_TEXT_AT(struct st_req_sbom, id), .required = true, .max = 64,
+     .what = "job id, or its first 6 digits or more"},
+    {"format", ST_FIELD_TEXT_AT(struct st_req_sbom, format), .max = 32, .what = "default: cyclonedx-json"},
+};
+const struct st_record st_record_req_sbom = ST_RECORD("SbomRequest", struct st_req_sbom, req_sbom);
+static const struct st_field sbom_file[] = {
+    {"format", ST_FIELD_TEXT_AT(struct st_sbom_file, format)},
+    {"size", ST_FIELD_U64_AT(struct st_sbom_file, size), .what = "bytes"},
+};
+const struct st_record st_record_sbom_file = ST_RECORD("SbomFile", struct st_sbom_file, sbom_file);
+
 static const struct st_field req_list[] = {
     {"status", ST_FIELD_TEXT_AT(struct st_req_list, status), .max = 255, .what = "states and reasons, as failed,oom"},
     {"last", ST_FIELD_DURATION_AT(struct st_req_list, last_s), .what = "changed in the last TIME, as 1h"},
@@ -335,6 +351,8 @@ static const struct st_field req_end[] = {
     {"message", ST_FIELD_TEXT_AT(END, message), .max = ST_JOB_TEXT_MAX},
     {"evidence", ST_FIELD_JSON_AT(END, evidence), .max = ST_JOB_TEXT_MAX},
     {"resumedFrom", ST_FIELD_TEXT_AT(END, resumed_from), .max = ST_JOB_ID},
+    {"result", ST_FIELD_TEXT_AT(END, result), .max = 200, .what = "SBOMs that lie in jobs/ID/FENCE/"},
+    {"host", ST_FIELD_TEXT_AT(END, host), .max = 200, .what = "that has them; default: of the worker's name"},
     {"peakBytes", ST_FIELD_U64_AT(END, peak_bytes), .max = INT64_MAX},
     {"exitCode", ST_FIELD_INT_AT(END, exit_code)},
     {"signal", ST_FIELD_INT_AT(END, signal)},

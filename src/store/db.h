@@ -83,7 +83,7 @@ int st_db_migrate(struct st_store *s, const char *name, struct st_err *err); // 
     "id, image, digest, size, status, reason, message, pool, attempt, created_ms, started_ms, updated_ms, "       \
     "peak_bytes, exit_code, resumed_from, options, owner, priority, tries, fence, worker, cancel, dead, "         \
     "CASE status WHEN 'pending' THEN ready_at WHEN 'processing' THEN lease_until ELSE 0 END - st_lease_now() AS " \
-    "wait_ms"
+    "wait_ms, result, host, unknowns, packages"
 void st_job_of(const struct st_db_value *col, struct st_job *ret); // views into col
 
 // A job that outlives its statement: rows are handed on after the commit, not before.

@@ -13,10 +13,11 @@
 #define ST_RESULT_UNKNOWNS "unknowns"
 
 struct st_result_dir {
-    char path[PATH_MAX];    // HOME/jobs/ID/FENCE
-    char checkpoints[96];   // "jobs/ID"
+    char path[PATH_MAX];  // HOME/jobs/ID/FENCE
+    char checkpoints[96]; // "jobs/ID"
 };
-// Make it, empty, mode 0700 (what an earlier process of the same fence left is removed). `id` is checked: 32 hex digits.
+// Make it, empty, mode 0700 (what an earlier process of the same fence left is removed). `id` is checked: 32 hex
+// digits.
 int st_result_make(struct st_result_dir *d, const char *home, const char *id, uint64_t fence, struct st_err *err);
 int st_result_file(const struct st_result_dir *d, const char *name, char ret[static PATH_MAX], struct st_err *err);
 // Names and directories have reached the disk.

@@ -24,7 +24,7 @@
 
 struct config {
     bool layer_dedup, incremental, has_threshold;
-    uint64_t threshold, timeout_s;
+    uint64_t threshold, timeout_s, cache_bytes, cache_age_s;
     struct st_sv allow_private;
 };
 
@@ -37,6 +37,10 @@ static void set_key(struct config *c, struct st_sv key, struct st_sv value)
         c->incremental = st_sv_eq(value, ST_SV("true"));
     else if (st_sv_eq(key, ST_SV("sbom.streaming_threshold")))
         c->has_threshold = st_sv_eq(value, ST_SV("0")) || st_quantity_read(value, &c->threshold);
+    else if (st_sv_eq(key, ST_SV("cache.max_bytes")))
+        st_quantity_read(value, &c->cache_bytes);
+    else if (st_sv_eq(key, ST_SV("cache.ttl"))) // off, or older than anything: never
+        c->cache_age_s = st_duration_read(value, &c->cache_age_s) ? c->cache_age_s : UINT64_MAX;
     else if (st_sv_eq(key, ST_SV("timeouts.scan")))
         st_duration_read(value, &c->timeout_s);
     else if (st_sv_eq(key, ST_SV("registry.allow_private")) && !st_sv_eq(value, ST_SV("none")))
@@ -87,7 +91,7 @@ struct run {
     uint64_t finished; // bytes of layers that are done
     int64_t told_ms, since_ms;
     uint64_t write_ms;
-    bool written;     // the result is complete, though the verdict may be against it (--strict, --keep-going)
+    bool written;           // the result is complete, though the verdict may be against it (--strict, --keep-going)
     char result_words[200]; // formats
     struct st_scan_observer scan;
     struct st_engine_observer observer;
@@ -370,11 +374,12 @@ static int scan(struct run *run, struct st_err *err)
     ST_AUTO_FREE struct outputs *outputs = calloc(1, sizeof *outputs);
     const char *cache, **insecure;
     size_t n_insecure;
-    struct st_sv cache_path;
+    struct st_sv cache_path, uploads;
     if (!outputs)
         return st_err_nomem(err);
     if (choose_outputs(run, outputs, err) || insecure_hosts(run, &insecure, &n_insecure, err) ||
-        st_arena_fmt(run->a, &cache_path, err, "%s/cache", job->home.ptr))
+        st_arena_fmt(run->a, &cache_path, err, "%s/cache", job->home.ptr) ||
+        st_arena_fmt(run->a, &uploads, err, "%s/uploads/", job->home.ptr))
         return -1;
     cache = cache_path.ptr;
     struct st_engine_request q = {
@@ -385,6 +390,7 @@ static int scan(struct run *run, struct st_err *err)
                    .n_insecure = n_insecure,
                    .source = ST_FROM_REGISTRY,
                    .service = true,
+                   .uploads = uploads,
                    .private_ = c->allow_private},
         .file = run->r->file,
         .outputs = outputs->at,
@@ -395,6 +401,8 @@ static int scan(struct run *run, struct st_err *err)
         .checkpoints = run->dir.checkpoints,
         .resume = job->resume,
         .cache_dir = (run->options.has_cache ? run->options.cache : c->layer_dedup) ? cache : NULL,
+        .cache_bytes = c->cache_bytes,
+        .cache_age_s = c->cache_age_s,
         .stream = {.sized = c->has_threshold, .from = c->threshold, .above = job->memory_limit / 2},
         .checkpoint_files = c->incremental ? ST_WORKER_CHECKPOINT_FILES : 0,
         .deadline_ms = deadline(run),
@@ -403,8 +411,9 @@ static int scan(struct run *run, struct st_err *err)
     };
     if (budget(run, &q.memory, err))
         return -1;
-    say(run, ST_LOG_DEBUG, "sbom", "budget %" PRIu64 " MiB of a limit of %" PRIu64 " MiB, incremental mode %s, cache %s",
-        q.memory >> 20, job->memory_limit >> 20, c->incremental ? "on" : "off", q.cache_dir ? "on" : "off");
+    say(run, ST_LOG_DEBUG, "sbom",
+        "budget %" PRIu64 " MiB of a limit of %" PRIu64 " MiB, incremental mode %s, cache %s", q.memory >> 20,
+        job->memory_limit >> 20, c->incremental ? "on" : "off", q.cache_dir ? "on" : "off");
     return st_engine_scan(&q, &run->result, err);
 }
 
@@ -483,8 +492,9 @@ void st_run_job(const struct st_run_job *r, struct st_worker_end *ret, struct st
     const char *reason = NULL;
     int rc = prepare(run, &job, &err);
     if (rc == 0 && run->options.file && !job.has_file) {
-        rc = st_err_set(&err, ST_E_NOTFOUND,
-                        "the file that came with the submission is gone: submit it again, or stella scan image --retry");
+        rc =
+            st_err_set(&err, ST_E_NOTFOUND,
+                       "the file that came with the submission is gone: submit it again, or stella scan image --retry");
         reason = "source_gone";
     }
     if (rc == 0) {

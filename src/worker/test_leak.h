@@ -1,6 +1,7 @@
-// For tests of memory deaths: a worker that takes memory until it dies. Only in a build with -Dtest_hooks=true, which is
-// no release: there STELLA_TEST_LEAK is "PART" or "PART=512Mi": with an image whose name has that part, the worker takes
-// so much (without a number: all there is) when the first layer is done and its checkpoint kept. Otherwise nothing.
+// For tests of memory deaths: a worker that takes memory until it dies. Only in a build with -Dtest_hooks=true, which
+// is no release: there STELLA_TEST_LEAK is "PART" or "PART=512Mi": with an image whose name has that part, the worker
+// takes so much (without a number: all there is) when the first layer is done and its checkpoint kept. Otherwise
+// nothing.
 #ifndef ST_WORKER_TEST_LEAK_H
 #define ST_WORKER_TEST_LEAK_H
 
