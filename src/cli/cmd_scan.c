@@ -248,7 +248,9 @@ static int run_scan(const struct st_call *call, struct st_err *err)
         if (st_out_finish(&to_err, rc ? NULL : err) || rc || !ask.image)
             return rc;
     }
-    return st_scan_local(&ask, err);
+    bool done;
+    int rc = st_scan_remote(&ask, &done, err);
+    return done ? rc : st_scan_local(&ask, err);
 }
 
 const struct st_verb st_verb_scan_image = {

@@ -182,6 +182,31 @@ int st_client_open(bool writes, struct st_client **ret, struct st_err *err)
     return 0;
 }
 
+int st_client_find(struct st_client **ret, struct st_err *err)
+{
+    const char *server = getenv("STELLA_SERVER");
+    char home[PATH_MAX];
+    struct st_client *c;
+    if (server && !strncmp(server, "http", 4))
+        return st_err_set(
+            err, ST_E_USAGE,
+            "the service at %.200s is not on this machine: scan image passes files over a socket; --local "
+            "scans here",
+            server);
+    if (server && server[0])
+        return st_client_open(false, ret, err) ? -1 : 1;
+    if (new_client(&c, err))
+        return -1;
+    struct st_err why = {0}; // a socket that lets nobody in is no service for this user
+    int rc = find_service(st_home_path(home, NULL) ? NULL : home, &c->fd, &why);
+    if (rc <= 0) {
+        st_client_close(c);
+        return 0;
+    }
+    *ret = c;
+    return 1;
+}
+
 // ---- calls --------------------------------------------------------------------------------------
 
 static int local_call(struct st_client *c, const struct st_op *op, const void *request, st_op_emit_fn *emit, void *ctx,

@@ -13,6 +13,9 @@ struct st_client;
 // answers: the SQLite store of the state directory (made for an operation that writes; empty for one that reads),
 // unless $STELLA_SERVER is set or $STELLA_STORE names PostgreSQL: then ST_E_RETRY says what to start.
 int st_client_open(bool writes, struct st_client **ret, struct st_err *err);
+// 1: a service answers there, and it is on this machine (descriptors can be passed); 0: none does, and none was named;
+// -1: one was named ($STELLA_SERVER) and does not answer, or cannot take descriptors.
+int st_client_find(struct st_client **ret, struct st_err *err);
 // Only a service, at this path.
 int st_client_connect(const char *path, struct st_client **ret, struct st_err *err);
 void st_client_close(struct st_client *c); // NULL allowed

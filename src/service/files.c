@@ -52,8 +52,8 @@ static void unlock(struct st_files **f)
 {
     pthread_mutex_unlock(&(*f)->lock);
 }
-#define LOCKED(f)                                     \
-    ST_AUTO(unlock) struct st_files *locked_ = (f);   \
+#define LOCKED(f)                                   \
+    ST_AUTO(unlock) struct st_files *locked_ = (f); \
     pthread_mutex_lock(&locked_->lock)
 
 static struct entry *find(struct st_files *f, const char *id)

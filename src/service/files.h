@@ -13,12 +13,13 @@
 struct st_files;
 int st_files_new(struct st_files **ret, struct st_err *err);
 void st_files_free(struct st_files *f); // NULL allowed
-// May the caller pass this on? A file that can be read, a pipe; a directory opens more than itself (what is below it, with
-// the rights of the service), so it is taken from root and the service's own user only. ret_size: of a file, else 0.
+// May the caller pass this on? A file that can be read, a pipe; a directory opens more than itself (what is below it,
+// with the rights of the service), so it is taken from root and the service's own user only. ret_size: of a file, else
+// 0.
 int st_files_check(int fd, const struct st_caller *caller, uint64_t *ret_size, struct st_err *err);
 // Keeps a duplicate. ST_E_RETRY when all places are taken.
 int st_files_put(struct st_files *f, const char *id, int fd, struct st_err *err);
-int st_files_get(struct st_files *f, const char *id); // a duplicate, the caller's; -1: there is none
+int st_files_get(struct st_files *f, const char *id);     // a duplicate, the caller's; -1: there is none
 void st_files_failed(struct st_files *f, const char *id); // kept for a retry, while there is room
 void st_files_drop(struct st_files *f, const char *id);
 

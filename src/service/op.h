@@ -75,10 +75,14 @@ struct st_req_list {
 };
 #define ST_LIST_DEFAULT 50
 #define ST_LIST_MAX 10000
+struct st_req_newest {
+    struct st_sv image; // text of the reference
+    uint64_t last_s;    // 0: 30 days
+};
 struct st_req_sbom {
     struct st_sv id, format; // format empty: cyclonedx-json; "unknowns": what a person is told
 };
-struct st_sbom_file { // its bytes come as a descriptor (a read-only file) along with the row
+struct st_sbom_row { // its bytes come as a descriptor (a read-only file) along with the row
     struct st_sv format;
     uint64_t size;
 };
@@ -172,9 +176,10 @@ struct st_worker_row {
     struct st_sv evidence;         // JSON object; of that process
     struct st_sv note;             // why it does not do what is wanted of it; empty: it does
     uint64_t memory, memory_limit, memory_peak, file_bytes, events_max, events_oom_kill, restarts;
-    uint64_t memory_asked; // limit that its pool asks for; memory_limit is what this host can give of it
-    uint64_t generation;   // of its pool, at its last start
-    int64_t ended_ms;      // when that process ended
+    uint64_t layer_at, layers, bytes; // of the job in work: layer, from 1; of how many; read of the image
+    uint64_t memory_asked;            // limit that its pool asks for; memory_limit is what this host can give of it
+    uint64_t generation;              // of its pool, at its last start
+    int64_t ended_ms;                 // when that process ended
     int signal;
     int64_t seen_ms, progress_ms; // when reported; when its job last went on
     int exit_code;
@@ -235,6 +240,6 @@ extern const struct st_record st_record_req_id, st_record_req_list, st_record_re
     st_record_req_claim, st_record_req_lease, st_record_req_end, st_record_req_key, st_record_req_config_set,
     st_record_req_logs, st_record_req_last, st_record_req_log, st_record_req_pool, st_record_req_pool_name,
     st_record_req_worker, st_record_req_restarted, st_record_req_wanted, st_record_req_restart;
-extern const struct st_record st_record_req_sbom, st_record_sbom_file;
+extern const struct st_record st_record_req_newest, st_record_req_sbom, st_record_sbom_file;
 
 #endif

@@ -55,6 +55,13 @@ int st_op_get(const struct st_op_call *c, struct st_err *err)
     return st_store_get(c->store, q->id, emit_job, (void *)(uintptr_t)c, err);
 }
 
+int st_op_newest(const struct st_op_call *c, struct st_err *err)
+{
+    const struct st_req_newest *q = c->request;
+    int64_t since = st_clock_wall_ms() - (int64_t)(q->last_s ? q->last_s : 30 * 86400) * 1000;
+    return st_store_newest(c->store, q->image, ST_SV_NULL, since, emit_job, (void *)(uintptr_t)c, err) < 0 ? -1 : 0;
+}
+
 static int take_id(void *ctx, const struct st_job *job, struct st_err *err)
 {
     memcpy(ctx, job->id, sizeof job->id);
@@ -94,8 +101,8 @@ struct submitted {
     bool file; // came along
 };
 
-// Before the job is told: it may be claimed at once.
-static int emit_submitted(void *ctx, const struct st_job *job, struct st_err *err)
+// A file for a job that is there: it is not claimed before this is over, or once without it.
+static int emit_retried(void *ctx, const struct st_job *job, struct st_err *err)
 {
     struct submitted *t = ctx;
     if (t->file && st_files_put(st_live_files(t->c->live), job->id, *t->c->caller->file, err))
@@ -123,7 +130,13 @@ static int submit(const struct st_op_call *c, struct st_submit *sub, struct st_e
     if (st_key_route(c->store, sub->has_size, sub->size, pool, err))
         return -1;
     sub->pool = q->pool.len ? q->pool : st_sv_of(pool);
-    int made = st_store_submit(c->store, sub, emit_submitted, &t, err);
+    char id[ST_JOB_ID + 1];
+    if (t.file && (st_store_new_id(id, err) || st_files_put(st_live_files(c->live), id, *c->caller->file, err)))
+        return -1; // before there is a job: it may be claimed at once
+    sub->id = t.file ? id : NULL;
+    int made = st_store_submit(c->store, sub, emit_job, (void *)(uintptr_t)c, err);
+    if (made < 0 && t.file)
+        st_files_drop(st_live_files(c->live), id);
     if (made > 0)
         st_live_count(c->live, ST_COUNT_ENQUEUED, 0);
     return made < 0 ? -1 : 0;
@@ -181,7 +194,7 @@ int st_op_retry(const struct st_op_call *c, struct st_err *err)
     uint64_t size;
     if (t.file && st_files_check(*c->caller->file, c->caller, &size, err))
         return -1;
-    return st_store_retry(c->store, q->id, q->force, ST_SV_NULL, max_tries(c), emit_submitted, &t, err);
+    return st_store_retry(c->store, q->id, q->force, ST_SV_NULL, max_tries(c), emit_retried, &t, err);
 }
 
 // ---- the supervisor's ---------------------------------------------------------------------------
@@ -200,6 +213,8 @@ static int emit_claimed(void *ctx, const struct st_job *job, struct st_err *err)
     j.config = t->config;
     memcpy(t->id, j.id, sizeof t->id);
     t->fence = j.fence;
+    if (t->c->live && t->c->caller->pass)
+        *t->c->caller->pass = st_files_get(st_live_files(t->c->live), j.id);
     if (j.attempt == 1)
         st_live_observe(t->c->live, ST_HIST_QUEUE, seconds_between(j.created_ms, j.started_ms));
     return t->c->emit(t->c->ctx, &j, err);

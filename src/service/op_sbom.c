@@ -1,4 +1,5 @@
 // The files that a job left, as descriptors (docs/adr/0012, "Results").
+#include "base/ckd.h"
 #include "base/cleanup.h"
 #include "service/op_int.h"
 #include "service/scan_options.h"
@@ -30,8 +31,10 @@ static const char *file_name(struct st_sv format)
 {
     if (!format.len)
         return st_sbom_format_words[0];
-    if (st_sv_eq(format, ST_SV("unknowns")))
-        return "unknowns";
+    static const char *const beside[] = {"unknowns", "profile", "profile-json"}; // worker/result.h
+    for (size_t i = 0; i < ST_LEN(beside); i++)
+        if (st_sv_eq(format, st_sv_of(beside[i])))
+            return beside[i];
     for (size_t i = 0; st_sbom_format_words[i]; i++)
         if (st_sv_eq(format, st_sv_of(st_sbom_format_words[i])))
             return st_sbom_format_words[i];
@@ -77,5 +80,5 @@ int st_op_sbom(const struct st_op_call *c, struct st_err *err)
     if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode))
         return missing(&l, name, err);
     *c->caller->pass = st_take_fd(&fd);
-    return c->emit(c->ctx, &(struct st_sbom_file){st_sv_of(name), (uint64_t)st.st_size}, err);
+    return c->emit(c->ctx, &(struct st_sbom_row){st_sv_of(name), (uint64_t)st.st_size}, err);
 }

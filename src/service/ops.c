@@ -62,7 +62,9 @@ const struct st_op st_ops[] = {
     {"workers.list", READ, .many = true, .answer = &st_record_worker, .run = st_op_workers, .method = "GET",
      .path = V1 "/workers", .status = 200, .summary = "Workers as they were last reported"},
 
-    // Over HTTP an SBOM is a document of its own (api_results.c).
+    // On the socket only: over HTTP an SBOM is a document of its own (api_results.c).
+    {"scans.newest", READ, .many = true, .request = &st_record_req_newest, .answer = &st_record_job,
+     .run = st_op_newest},
     {"scans.sbom", READ, .request = &st_record_req_sbom, .answer = &st_record_sbom_file, .run = st_op_sbom},
 
     {"pools.put", ADMIN, .writes = true, .durable = true, .request = &st_record_req_pool, .answer = &st_record_pool,

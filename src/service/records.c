@@ -26,6 +26,7 @@ static const struct st_field job[] = {
     {"createdAt", ST_FIELD_TIME_AT(JOB, created_ms)},
     {"startedAt", ST_FIELD_TIME_AT(JOB, started_ms)},
     {"updatedAt", ST_FIELD_TIME_AT(JOB, updated_ms)},
+    {"new", ST_FIELD_BOOL_AT(JOB, made), .what = "only in the answer to a submission: there was no such job before"},
     {"result", ST_FIELD_TEXT_AT(JOB, result), .what = "SBOMs that it left, as cyclonedx-json,purls"},
     {"host", ST_FIELD_TEXT_AT(JOB, host), .what = "that has them"},
     {"unknowns", ST_FIELD_U64_AT(JOB, unknowns), .what = "files that could not be read"},
@@ -192,6 +193,8 @@ const struct st_record st_record_req_pool_name = ST_RECORD("PoolName", struct st
         {"layer", ST_FIELD_TEXT_AT(WRK, layer), .max = 128}, {"enforced", ST_FIELD_TEXT_AT(WRK, enforced), .max = 32}, \
         {"memory", ST_FIELD_U64_AT(WRK, memory), .what = "bytes without reclaimable file cache"},                      \
         {"memoryLimit", ST_FIELD_U64_AT(WRK, memory_limit)}, {"memoryPeak", ST_FIELD_U64_AT(WRK, memory_peak)},        \
+        {"layerAt", ST_FIELD_U64_AT(WRK, layer_at)}, {"layers", ST_FIELD_U64_AT(WRK, layers)},                         \
+        {"bytesRead", ST_FIELD_U64_AT(WRK, bytes), .what = "of the image as stored"},                                  \
         {"fileBytes", ST_FIELD_U64_AT(WRK, file_bytes)}, {"eventsMax", ST_FIELD_U64_AT(WRK, events_max)},              \
         {"eventsOomKill", ST_FIELD_U64_AT(WRK, events_oom_kill)}, {"restarts", ST_FIELD_U64_AT(WRK, restarts)},        \
         {"restartsByReason", ST_FIELD_JSON_AT(WRK, restarts_by), .max = 1024},                                         \
@@ -276,6 +279,13 @@ static const struct st_field req_id[] = {
 };
 const struct st_record st_record_req_id = ST_RECORD("JobId", struct st_req_id, req_id);
 
+static const struct st_field req_newest[] = {
+    {"image", ST_FIELD_TEXT_AT(struct st_req_newest, image), .required = true, .max = 2048,
+     .what = "as it was written"},
+    {"last", ST_FIELD_DURATION_AT(struct st_req_newest, last_s), .what = "changed in the last TIME; default: 30d"},
+};
+const struct st_record st_record_req_newest = ST_RECORD("NewestRequest", struct st_req_newest, req_newest);
+
 static const struct st_field req_sbom[] = {
     {"id", ST_FIELD_TEXT_AT(struct st_req_sbom, id), .required = true, .max = 64,
      .what = "job id, or its first 6 digits or more"},
@@ -283,10 +293,10 @@ static const struct st_field req_sbom[] = {
 };
 const struct st_record st_record_req_sbom = ST_RECORD("SbomRequest", struct st_req_sbom, req_sbom);
 static const struct st_field sbom_file[] = {
-    {"format", ST_FIELD_TEXT_AT(struct st_sbom_file, format)},
-    {"size", ST_FIELD_U64_AT(struct st_sbom_file, size), .what = "bytes"},
+    {"format", ST_FIELD_TEXT_AT(struct st_sbom_row, format)},
+    {"size", ST_FIELD_U64_AT(struct st_sbom_row, size), .what = "bytes"},
 };
-const struct st_record st_record_sbom_file = ST_RECORD("SbomFile", struct st_sbom_file, sbom_file);
+const struct st_record st_record_sbom_file = ST_RECORD("SbomFile", struct st_sbom_row, sbom_file);
 
 static const struct st_field req_list[] = {
     {"status", ST_FIELD_TEXT_AT(struct st_req_list, status), .max = 255, .what = "states and reasons, as failed,oom"},

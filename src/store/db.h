@@ -93,7 +93,6 @@ struct st_job_kept {
 };
 int st_job_keep(void *kept, const struct st_db_value *col, struct st_err *err); // a row function
 void st_job_kept_release(struct st_job_kept *k);
-int st_job_new_id(char ret[static ST_JOB_ID + 1], struct st_err *err);
 // The one job whose id starts with `prefix`, with the errors of st_store_get.
 int st_job_find(struct st_store *s, struct st_sv prefix, struct st_job_kept *ret, struct st_err *err);
 

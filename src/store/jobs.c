@@ -87,7 +87,7 @@ void st_job_kept_release(struct st_job_kept *k)
     free(k->texts);
 }
 
-int st_job_new_id(char ret[static ST_JOB_ID + 1], struct st_err *err)
+int st_store_new_id(char ret[static ST_JOB_ID + 1], struct st_err *err)
 {
     unsigned char raw[ST_JOB_ID / 2];
     if (getrandom(raw, sizeof raw, 0) != (ssize_t)sizeof raw)
@@ -103,7 +103,7 @@ int st_store_begin(struct st_store *s, struct st_job *job, struct st_err *err)
 {
     char owner[ST_OWNER_TEXT];
     int64_t now = 0;
-    if (st_job_new_id(job->id, err))
+    if (st_store_new_id(job->id, err))
         return -1;
     st_owner_self(owner);
     if (ST_DB_RUN(

@@ -87,9 +87,12 @@ int st_store_submit(struct st_store *s, const struct st_submit *sub, st_job_row_
         return st_err_set(err, ST_E_USAGE, "an image reference has 1 to %d bytes", IMAGE_MAX);
     if (sub->digest.len > 200)
         return st_err_set(err, ST_E_USAGE, "invalid digest (example: sha256:0123...)");
-    if (st_job_new_id(t.id, err) || submit_key(&t, err))
+    if (sub->id)
+        memcpy(t.id, sub->id, sizeof t.id);
+    if ((!sub->id && st_store_new_id(t.id, err)) || submit_key(&t, err))
         return -1;
     int rc = st_db_transact(s, submit_tx, &t, err);
+    t.kept.job.made = t.made;
     if (rc == 0)
         rc = row(ctx, &t.kept.job, err);
     st_job_kept_release(&t.kept);

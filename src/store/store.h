@@ -77,6 +77,7 @@ struct st_job {
     bool cancel; // processing, and its worker is to stop
     bool dead;   // failed with all tries used up: in the dead letter list
     bool ended;  // completed, failed or cancelled
+    bool made;   // only in the answer to a submission: there was none before
 };
 
 struct st_attempt {
@@ -133,8 +134,10 @@ struct st_submit {
     bool has_size;
     enum st_priority priority;
     bool fresh;             // a new job in any case
+    const char *id;         // of st_store_new_id; NULL: one is made
     struct st_sv only_host; // only workers of this host may claim it; empty: any
 };
+int st_store_new_id(char ret[static ST_JOB_ID + 1], struct st_err *err);
 // 1: a new job. 0: an earlier one answers: same digest and options, pending, processing or completed; without a digest
 // the same image text and options, pending or processing. `row` is called either way.
 int st_store_submit(struct st_store *s, const struct st_submit *sub, st_job_row_fn *row, void *ctx, struct st_err *err);

@@ -1,5 +1,6 @@
 // Where a job's results lie: $STELLA_HOME/jobs/ID/FENCE/, a file for each format, named by its word
-// ("cyclonedx-json", "spdx-json", ...), and what a person is told about unknowns ("unknowns"). docs/adr/0012.
+// ("cyclonedx-json", "spdx-json", ...), and what a person is told: "unknowns"; where memory went, "profile" and
+// "profile-json". docs/adr/0012.
 //
 // A directory of one fence is written by one worker and becomes the job's result with job.finish of that fence; any
 // other is rubbish that the service sweeps. Checkpoints (*.frag) lie beside it in jobs/ID/.
@@ -11,6 +12,8 @@
 #include <limits.h>
 
 #define ST_RESULT_UNKNOWNS "unknowns"
+#define ST_RESULT_PROFILE "profile"
+#define ST_RESULT_PROFILE_JSON "profile-json"
 
 struct st_result_dir {
     char path[PATH_MAX];  // HOME/jobs/ID/FENCE

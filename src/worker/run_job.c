@@ -7,6 +7,7 @@
 #include "base/quantity.h"
 #include "scan/fragstore.h"
 #include "worker/engine.h"
+#include "worker/profile.h"
 #include "worker/result.h"
 #include "worker/sbom_file.h"
 #include "worker/test_leak.h"
@@ -90,7 +91,7 @@ struct run {
     struct in_work work[IN_WORK];
     uint64_t finished; // bytes of layers that are done
     int64_t told_ms, since_ms;
-    uint64_t write_ms;
+    uint64_t write_ms, budget;
     bool written;           // the result is complete, though the verdict may be against it (--strict, --keep-going)
     char result_words[200]; // formats
     struct st_scan_observer scan;
@@ -233,18 +234,24 @@ static void on_writing(void *ctx)
     phase(run, "write");
 }
 
-// What a person is told of files that could not be read goes beside the SBOMs: the client of a service prints it.
-static int write_unknowns(struct run *run, const struct st_inventory *inv, struct st_err *err)
+// What a person is told goes beside the SBOMs: the client of a service prints it.
+static int write_beside(struct run *run, const char *name, const struct st_scan *scan, struct st_err *err)
 {
     char path[PATH_MAX];
     struct st_out o;
-    if (st_result_file(&run->dir, ST_RESULT_UNKNOWNS, path, err))
+    int rc = 0;
+    if (st_result_file(&run->dir, name, path, err))
         return -1;
     ST_AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return st_err_sys(err, "cannot write %s", path);
     st_out_init_fd(&o, fd);
-    int rc = st_engine_say_unknowns(inv, &o, err);
+    if (!strcmp(name, ST_RESULT_UNKNOWNS))
+        rc = st_engine_say_unknowns(st_scan_inventory(scan), &o, err);
+    else if (!strcmp(name, ST_RESULT_PROFILE))
+        st_profile_text(scan, run->budget, &o);
+    else
+        st_profile_json(scan, run->budget, &o);
     if (st_out_finish(&o, rc ? NULL : err) || rc)
         return -1;
     return fsync(fd) ? st_err_sys(err, "cannot write %s", path) : 0;
@@ -253,7 +260,11 @@ static int write_unknowns(struct run *run, const struct st_inventory *inv, struc
 static int on_written(void *ctx, const struct st_scan *scan, struct st_err *err)
 {
     struct run *run = ctx;
-    int rc = write_unknowns(run, st_scan_inventory(scan), err);
+    int rc = write_beside(run, ST_RESULT_UNKNOWNS, scan, err);
+    if (rc == 0)
+        rc = write_beside(run, ST_RESULT_PROFILE, scan, err);
+    if (rc == 0)
+        rc = write_beside(run, ST_RESULT_PROFILE_JSON, scan, err);
     if (rc == 0)
         rc = st_result_sync(&run->dir, run->r->job->home.ptr, err);
     run->write_ms = (uint64_t)(st_clock_mono_ms() - run->since_ms);
@@ -411,6 +422,7 @@ static int scan(struct run *run, struct st_err *err)
     };
     if (budget(run, &q.memory, err))
         return -1;
+    run->budget = q.memory;
     say(run, ST_LOG_DEBUG, "sbom",
         "budget %" PRIu64 " MiB of a limit of %" PRIu64 " MiB, incremental mode %s, cache %s", q.memory >> 20,
         job->memory_limit >> 20, c->incremental ? "on" : "off", q.cache_dir ? "on" : "off");
