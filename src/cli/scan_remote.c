@@ -79,8 +79,9 @@ static int may_travel(const struct st_scan_ask *ask, struct st_err *err)
     };
     for (size_t i = 0; i < sizeof stay / sizeof *stay; i++)
         if (stay[i].given)
-            return st_err_set(err, ST_E_USAGE, "%s does not go to a service, where others could read it: %s, or --local",
-                              stay[i].option, stay[i].instead);
+            return st_err_set(err, ST_E_USAGE,
+                              "%s does not go to a service, where others could read it: %s, or --local", stay[i].option,
+                              stay[i].instead);
     return 0;
 }
 
@@ -161,8 +162,8 @@ static int submit(struct remote *r, struct st_err *err)
     return rc;
 }
 
-// By the rules of operator-surface 6.3. 1: a job of the service is gone on with; 0: submit; -1.
-static int retry(struct remote *r, struct st_err *err)
+// The job that --retry means, by the rules of operator-surface 6.3.
+static int find_retry(struct remote *r, struct st_err *err)
 {
     struct st_req_newest q = {.image = st_sv_of(r->ask->image)};
     struct job *j = &r->job;
@@ -171,20 +172,33 @@ static int retry(struct remote *r, struct st_err *err)
     if (!j->seen)
         return st_err_set(err, ST_E_NOTFOUND, "no failed scan of %.200s in the last 30d; run without --retry",
                           r->ask->image);
+    if (j->state == ST_JOB_COMPLETED && !r->ask->force)
+        return st_err_set(err, ST_E_USAGE, "the last scan of %.200s (job %s) completed; --force scans it again",
+                          r->ask->image, j->id);
+    return 0;
+}
+
+// 1: a job of the service is gone on with; 0: submit; -1.
+static int retry(struct remote *r, struct st_err *err)
+{
+    struct job *j = &r->job;
     if (j->state == ST_JOB_PENDING || j->state == ST_JOB_PROCESSING) {
         say(r, "job %.12s is %s already: waiting for it", j->id, st_job_state_word(j->state));
         return 1;
     }
-    if (j->state == ST_JOB_COMPLETED && !r->ask->force)
-        return st_err_set(err, ST_E_USAGE, "the last scan of %.200s (job %s) completed; --force scans it again",
-                          r->ask->image, j->id);
     say(r, "retry of job %.12s, which ended %s: %s", j->id, j->reason[0] ? j->reason : "so", j->message);
     if (!j->pool[0]) // a scan in somebody's own process: nothing of it is the service's
         return 0;
-    struct st_req_retry again = {.id = st_sv_of(j->id), .force = r->ask->force};
+    struct st_buf options;
     struct job now = {.seen = false};
+    st_buf_init(&options, &r->mem);
+    int rc = st_scan_options_write(&r->options, &options, err);
+    struct st_req_retry again = {.id = st_sv_of(j->id), .options = st_buf_sv(&options), .force = r->ask->force};
     attach(r);
-    if (st_client_call(r->c, "scans.retry", &again, take_job, &now, err))
+    if (rc == 0)
+        rc = st_client_call(r->c, "scans.retry", &again, take_job, &now, err);
+    st_buf_release(&options);
+    if (rc)
         return -1;
     *j = now;
     r->mine = true;
@@ -203,7 +217,7 @@ static int ask_job(struct remote *r, struct st_err *err)
         r->away_ms = 0;
         return 0;
     }
-    if (r->c && why.code != ST_E_RETRY) {
+    if (r->c && why.code != ST_E_RETRY && why.code != ST_E_IO) {
         if (err)
             *err = why;
         return -1;
@@ -211,8 +225,9 @@ static int ask_job(struct remote *r, struct st_err *err)
     int64_t now = st_clock_mono_ms();
     r->away_ms = r->away_ms ? r->away_ms : now;
     if (now - r->away_ms > AWAY_MS)
-        return st_err_set(err, ST_E_RETRY, "the service does not answer any more; its job is %s (stella scanner jobs show %.12s)",
-                          id, id);
+        return st_err_set(err, ST_E_RETRY,
+                          "the service does not answer any more; its job is %s (stella scanner jobs show %.12s)", id,
+                          id);
     st_client_close(r->c);
     r->c = NULL;
     if (st_client_find(&r->c, NULL) <= 0)
@@ -261,6 +276,8 @@ static void show_wait(struct remote *r)
             st_client_call(r->c, "workers.list", NULL, show_worker, r, NULL);
         return;
     }
+    if (j->state != ST_JOB_PENDING)
+        return;
     end_progress(r);
     bool none = !strcmp(j->reason, "no_worker_in_pool");
     if (j->attempt && j->attempt != r->told_attempt && j->reason[0] && !none) {
@@ -269,8 +286,9 @@ static void show_wait(struct remote *r)
             (long long)((j->wait_ms + 999) / 1000));
     } else if (!r->told_wait && st_clock_mono_ms() - r->start_ms > SILENT_MS) {
         r->told_wait = true;
-        say(r, none ? "job %.12s waits: pool %s has no worker (stella scanner status)"
-                    : "job %.12s waits in pool %s (stella scanner queue status)",
+        say(r,
+            none ? "job %.12s waits: pool %s has no worker (stella scanner status)"
+                 : "job %.12s waits in pool %s (stella scanner queue status)",
             j->id, j->pool);
     }
 }
@@ -411,7 +429,7 @@ static int verdict(struct remote *r, struct st_err *err)
     if (r->ask->profile && !j->result[0])
         st_cli_note("profile incomplete: the worker ended %s at %s; stella scanner jobs show %.12s has what was seen",
                     j->reason, peak, j->id);
-    if (!j->result[0])
+    if (strstr(" oom memory_stall killed crash timeout ", j->reason)) // what a scan here would not have said
         say(r, "job %.12s failed: %s (stella scanner jobs show %.12s)", j->id, j->reason, j->id);
     return st_err_set(err, code_of(j), "%s", j->message);
 }
@@ -468,8 +486,9 @@ static int run(struct remote *r, struct st_err *err)
     if (found < 0 || (found == 0 && submit(r, err)))
         return -1;
     if (!ended(&r->job))
-        say(r, r->mine ? "job %.12s is with the service (--local scans here)"
-                       : "job %.12s of the service does this already",
+        say(r,
+            r->mine ? "job %.12s is with the service (--local scans here)"
+                    : "job %.12s of the service does this already",
             r->job.id);
     if (wait_for(r, err))
         return -1;
@@ -490,6 +509,8 @@ int st_scan_remote(const struct st_scan_ask *ask, bool *ret_done, struct st_err 
     st_arena_init(&r.arena, &r.mem);
     st_scan_show_begin(&show);
     int rc = may_travel(ask, err);
+    if (rc == 0 && ask->retry)
+        rc = find_retry(&r, err);
     if (rc == 0)
         rc = open_all(&r, &show.engine, err);
     *ret_done = !(rc == 0 && half_read(st_engine_file_fd(r.file)));

@@ -88,6 +88,7 @@ struct st_sbom_row { // its bytes come as a descriptor (a read-only file) along 
 };
 struct st_req_retry {
     struct st_sv id;
+    struct st_sv options; // how to scan this time; empty: as before
     bool force;
 };
 struct st_req_submit {

@@ -84,11 +84,10 @@ int st_op_attempts(const struct st_op_call *c, struct st_err *err)
 }
 
 // The options in their one canonical form, so that submissions that mean the same are the same.
-static int canonical(const struct st_op_call *c, struct st_buf *to, struct st_err *err)
+static int canonical(const struct st_op_call *c, struct st_sv options, struct st_buf *to, struct st_err *err)
 {
-    const struct st_req_submit *q = c->request;
     struct st_scan_options o;
-    if (st_scan_options_read(q->options, &o, c->arena, err))
+    if (st_scan_options_read(options, &o, c->arena, err))
         return st_err_wrap(err, "field 'options'");
     o.file = c->caller->file != NULL;
     if (!o.file)
@@ -163,7 +162,7 @@ int st_op_submit(const struct st_op_call *c, struct st_err *err)
         .priority = q->has_priority ? q->priority : ST_PRIORITY_NORMAL,
         .fresh = q->fresh,
     };
-    int rc = canonical(c, &options, err);
+    int rc = canonical(c, q->options, &options, err);
     sub.options = st_buf_sv(&options);
     if (rc == 0)
         rc = submit(c, &sub, err);
@@ -187,12 +186,45 @@ int st_op_cancel(const struct st_op_call *c, struct st_err *err)
     return st_store_cancel(c->store, q->id, stop_local, (void *)(uintptr_t)c, err);
 }
 
+struct retryable {
+    bool force;
+    char id[ST_JOB_ID + 1]; // empty: it will not be retried
+};
+
+static int take_retryable(void *ctx, const struct st_job *job, struct st_err *err)
+{
+    struct retryable *t = ctx;
+    if (job->ended && (t->force || job->state != ST_JOB_COMPLETED))
+        memcpy(t->id, job->id, sizeof t->id);
+    return 0;
+}
+
+// Other formats, another time limit: of a job that is not in work.
+static int change_options(const struct st_op_call *c, struct st_err *err)
+{
+    const struct st_req_retry *q = c->request;
+    struct retryable t = {.force = q->force};
+    struct st_buf options;
+    if (!q->options.len)
+        return 0;
+    if (st_store_get(c->store, q->id, take_retryable, &t, err))
+        return -1;
+    st_buf_init(&options, c->arena->mem);
+    int rc = canonical(c, q->options, &options, err);
+    if (rc == 0 && t.id[0])
+        rc = st_store_set_options(c->store, t.id, st_buf_sv(&options), err);
+    st_buf_release(&options);
+    return rc;
+}
+
 int st_op_retry(const struct st_op_call *c, struct st_err *err)
 {
     const struct st_req_retry *q = c->request;
     struct submitted t = {c, c->live && c->caller->file};
     uint64_t size;
     if (t.file && st_files_check(*c->caller->file, c->caller, &size, err))
+        return -1;
+    if (change_options(c, err))
         return -1;
     return st_store_retry(c->store, q->id, q->force, ST_SV_NULL, max_tries(c), emit_retried, &t, err);
 }

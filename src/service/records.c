@@ -309,6 +309,8 @@ const struct st_record st_record_req_list = ST_RECORD("JobFilter", struct st_req
 static const struct st_field req_retry[] = {
     {"id", ST_FIELD_TEXT_AT(struct st_req_retry, id), .required = true, .max = 64,
      .what = "job id, or its first 6 digits or more"},
+    {"options", ST_FIELD_JSON_AT(struct st_req_retry, options), .max = ST_JOB_TEXT_MAX,
+     .what = "how to scan this time; default: as before"},
     {"force", ST_FIELD_BOOL_AT(struct st_req_retry, force),
      .what = "also when it completed or its attempts are used up"},
 };

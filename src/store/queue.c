@@ -417,6 +417,21 @@ int st_store_retry(struct st_store *s, struct st_sv prefix, bool force, struct s
     return rc;
 }
 
+int st_store_set_options(struct st_store *s, const char *id, struct st_sv options, struct st_err *err)
+{
+    AUTO_KEPT k = {.texts = NULL};
+    if (st_job_find(s, st_sv_of(id), &k, err))
+        return -1;
+    struct st_submit sub = {.image = k.job.image, .options = options};
+    struct submit t = {.sub = &sub};
+    return submit_key(&t, err) || ST_DB_RUN(s, NULL, NULL, err,
+                                            "UPDATE jobs SET options = ?2, submit_key = ?3, answers = 0 WHERE id = ?1 "
+                                            "AND status IN ('completed', 'failed', 'cancelled')",
+                                            ST_DB_T(st_sv_of(id)), ST_DB_T(options), ST_DB_T(st_sv_of(t.key))) < 0
+               ? -1
+               : 0;
+}
+
 // ---- what nobody works on any more ----------------------------------------------------------------
 
 struct stray {

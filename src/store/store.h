@@ -193,6 +193,8 @@ int st_store_cancel(struct st_store *s, struct st_sv prefix, st_job_row_fn *row,
 // with the command that does it.
 int st_store_retry(struct st_store *s, struct st_sv prefix, bool force, struct st_sv pool, uint32_t max_tries,
                    st_job_row_fn *row, void *ctx, struct st_err *err);
+// Before a retry: other options for an ended job (canonical JSON). It answers for submissions with these from then on.
+int st_store_set_options(struct st_store *s, const char *id, struct st_sv options, struct st_err *err);
 // What nobody works on any more: local scans of dead processes, leases that ran out. `lost` (NULL allowed) is called
 // for each, after its change.
 int st_store_sweep(struct st_store *s, uint32_t max_tries, st_job_row_fn *lost, void *ctx, struct st_err *err);
