@@ -7,12 +7,14 @@
 
 #include "base/sv.h"
 
+// True: an allocation was refused (a limit of the process, not of its cgroup).
 #ifdef ST_TEST_HOOKS
-void st_test_leak(struct st_sv image);
+bool st_test_leak(struct st_sv image);
 #else
-static inline void st_test_leak(struct st_sv image)
+static inline bool st_test_leak(struct st_sv image)
 {
     (void)image;
+    return false;
 }
 #endif
 
