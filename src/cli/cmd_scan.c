@@ -262,7 +262,11 @@ const struct st_verb st_verb_scan_image = {
         "distribution, of the languages, and what is inside binaries. One image gives the same bytes each time, at "
         "any budget.\n\n"
         "A file that cannot be read becomes a named unknown and the scan is complete. A damaged layer is a failure "
-        "and nothing is written, unless --keep-going.",
+        "and nothing is written, unless --keep-going.\n\n"
+        "When a scan service answers on this machine (stella serve), the scan is a job of it, and a file, pipe or "
+        "local "
+        "daemon's image is passed along: result, exit code and last lines are the same. Ctrl-C cancels the job. Logins "
+        "and certificates given here do not travel: --local, or those of the service's user.",
     .max_args = 1,
     .terms = st_image_terms,
     .opts = options,
