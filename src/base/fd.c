@@ -118,7 +118,7 @@ int st_fd_send_now(int sock, const void *buf, size_t n, const int *fds, size_t n
     return send_flags(sock, buf, n, fds, nfds, MSG_DONTWAIT);
 }
 
-ssize_t st_fd_recv(int sock, void *buf, size_t n, int *ret_fds, size_t *inout_nfds)
+static ssize_t recv_flags(int sock, void *buf, size_t n, int *ret_fds, size_t *inout_nfds, int flags)
 {
     union {
         char bytes[CMSG_SPACE(ST_FD_PASS_MAX * sizeof(int))];
@@ -129,7 +129,7 @@ ssize_t st_fd_recv(int sock, void *buf, size_t n, int *ret_fds, size_t *inout_nf
         .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
     ssize_t r;
     do
-        r = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
+        r = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC | flags);
     while (r < 0 && errno == EINTR);
     size_t room = inout_nfds ? *inout_nfds : 0, got = 0;
     if (r >= 0)
@@ -157,4 +157,14 @@ ssize_t st_fd_recv(int sock, void *buf, size_t n, int *ret_fds, size_t *inout_nf
         return -1;
     }
     return r;
+}
+
+ssize_t st_fd_recv(int sock, void *buf, size_t n, int *ret_fds, size_t *inout_nfds)
+{
+    return recv_flags(sock, buf, n, ret_fds, inout_nfds, 0);
+}
+
+ssize_t st_fd_recv_now(int sock, void *buf, size_t n, int *ret_fds, size_t *inout_nfds)
+{
+    return recv_flags(sock, buf, n, ret_fds, inout_nfds, MSG_DONTWAIT);
 }

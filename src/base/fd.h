@@ -23,5 +23,6 @@ int st_fd_send(int sock, const void *buf, size_t n, const int *fds, size_t nfds)
 // The same, but EAGAIN instead of waiting for room.
 int st_fd_send_now(int sock, const void *buf, size_t n, const int *fds, size_t nfds);
 ssize_t st_fd_recv(int sock, void *buf, size_t n, int *ret_fds, size_t *inout_nfds);
+ssize_t st_fd_recv_now(int sock, void *buf, size_t n, int *ret_fds, size_t *inout_nfds);
 
 #endif

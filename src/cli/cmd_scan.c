@@ -250,7 +250,9 @@ static int run_scan(const struct st_call *call, struct st_err *err)
         if (st_out_finish(&to_err, rc ? NULL : err) || rc || !ask.image)
             return rc;
     }
-    return st_scan_local(&ask, err);
+    bool done;
+    int rc = st_scan_remote(&ask, &done, err);
+    return done ? rc : st_scan_local(&ask, err);
 }
 
 const struct st_verb st_verb_scan_image = {
@@ -262,7 +264,11 @@ const struct st_verb st_verb_scan_image = {
         "distribution, of the languages, and what is inside binaries. One image gives the same bytes each time, at "
         "any budget.\n\n"
         "A file that cannot be read becomes a named unknown and the scan is complete. A damaged layer is a failure "
-        "and nothing is written, unless --keep-going.",
+        "and nothing is written, unless --keep-going.\n\n"
+        "When a scan service answers on this machine (stella serve), the scan is a job of it, and a file, pipe or "
+        "local "
+        "daemon's image is passed along: result, exit code and last lines are the same. Ctrl-C cancels the job. Logins "
+        "and certificates given here do not travel: --local, or those of the service's user.",
     .max_args = 1,
     .terms = st_image_terms,
     .opts = options,

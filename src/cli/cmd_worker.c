@@ -12,8 +12,9 @@ const struct st_verb st_verb_worker = {
     .words = "worker",
     .summary = "one job of the scan service",
     .args = "",
-    .about = "A part of the scan service: stella serve starts it for each job, with its socket as descriptor 3. It is of no "
-             "use to a person; stella scan image scans.",
+    .about =
+        "A part of the scan service: stella serve starts it for each job, with its socket as descriptor 3. It is of no "
+        "use to a person; stella scan image scans.",
     .examples = {{"Scan an image", "stella scan image app.tar"}, {"See what workers do", "stella scanner status"}},
     .run = run_worker,
 };

@@ -34,6 +34,8 @@ struct st_scan_ask {
     enum st_progress_mode progress;
     struct st_out *out; // standard output
 };
+// By a service, if one answers and `local` does not forbid it; *ret_done false: none does.
+int st_scan_remote(const struct st_scan_ask *ask, bool *ret_done, struct st_err *err);
 // In this process, with a record in the local store.
 int st_scan_local(const struct st_scan_ask *ask, struct st_err *err);
 

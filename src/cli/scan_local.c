@@ -167,6 +167,8 @@ static void end_record(struct record *r, int rc, const struct st_err *scan_err)
         .exit_code = rc ? st_err_exit_code(scan_err->code) : 0,
         .peak_bytes = r->result.profile.peak_tree,
         .resumed_from = st_sv_of(r->resumed),
+        .unknowns = r->result.unknowns,
+        .packages = r->result.packages,
     };
     memcpy(end.id, r->job.id, sizeof end.id);
     note_end(r, rc, scan_err);

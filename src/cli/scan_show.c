@@ -1,7 +1,9 @@
 // A scan in this process on a terminal: progress, notes, unknowns, the memory report.
-#include "cli/profile.h"
+#include "base/fd.h"
 #include "cli/scan_cmd.h"
+#include "worker/profile.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -86,10 +88,25 @@ static void tell_subject(void *ctx, const struct st_subject *sub)
         s->subject(s->ctx, sub->manifest_digest.len ? sub->manifest_digest : sub->config_digest, sub->size);
 }
 
+static int report_memory(const struct st_scan_show *s, const struct st_scan *scan, struct st_err *err)
+{
+    struct st_out o;
+    ST_AUTO_CLOSE int fd =
+        s->profile_output ? open(s->profile_output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666) : -1;
+    if (s->profile_output && fd < 0)
+        return st_err_sys(err, "cannot write %s", s->profile_output);
+    st_out_init_fd(&o, s->profile_output ? fd : 2);
+    if (s->profile_output)
+        st_profile_json(scan, s->memory, &o);
+    else
+        st_profile_text(scan, s->memory, &o);
+    return st_out_finish(&o, err);
+}
+
 static int written(void *ctx, const struct st_scan *scan, struct st_err *err)
 {
     struct st_scan_show *s = ctx;
-    if (s->profile && st_profile_report(scan, s->memory, s->profile_output, err))
+    if (s->profile && report_memory(s, scan, err))
         return -1;
     if (s->quiet && !s->unknowns)
         return 0;

@@ -215,9 +215,13 @@ static int rlimits(size_t private_bytes, bool network, struct st_err *err)
     };
     (void)private_bytes;
     for (size_t i = 0; i < ST_LEN(limits); i++) {
-        struct rlimit r = {limits[i].value, limits[i].value};
+        struct rlimit r;
         if (limits[i].value == RLIM_INFINITY)
             continue;
+        if (getrlimit(limits[i].what, &r))
+            return st_err_sys(err, "getrlimit");
+        r.rlim_max = ST_MIN(r.rlim_max, limits[i].value); // what is given from above (a worker's limit) stays
+        r.rlim_cur = r.rlim_max;
         if (setrlimit(limits[i].what, &r))
             return st_err_sys(err, "setrlimit");
     }

@@ -46,6 +46,7 @@ struct answer {
     struct connection *c;
     const struct st_op *op;
     struct st_buf packet;
+    int pass;    // owned: goes along with the next row; -1: none
     bool broken; // a packet could not be sent: what would follow would not be understood
 };
 
@@ -60,7 +61,8 @@ static int send_record(struct answer *a, const void *row, struct st_err *err)
     st_record_write(&w, a->op->answer, row);
     if (st_out_finish(&o, err))
         return -1;
-    a->broken = st_message_send(a->c->fd, st_buf_sv(&a->packet), st_clock_mono_ms() + SEND_MS, err) != 0;
+    ST_AUTO_CLOSE int fd = st_take_fd(&a->pass);
+    a->broken = st_message_send_fd(a->c->fd, st_buf_sv(&a->packet), fd, st_clock_mono_ms() + SEND_MS, err) != 0;
     return a->broken ? -1 : 0;
 }
 
@@ -106,12 +108,17 @@ static int perform(struct answer *a, struct st_sv packet, struct st_arena *arena
 static bool serve_one(struct connection *c, char *buf, struct st_mem *mem, struct st_arena *arena)
 {
     struct st_err err = {0};
-    int64_t n = st_message_recv(c->fd, buf, ST_MESSAGE_MAX, 0, &err);
+    ST_AUTO_CLOSE int file = -1;
+    int64_t n = st_message_recv_fd(c->fd, buf, ST_MESSAGE_MAX, &file, 0, &err);
     if (n <= 0)
         return false;
-    struct answer a = {.c = c};
+    struct answer a = {.c = c, .pass = -1};
+    c->caller.file = file >= 0 ? &file : NULL;
+    c->caller.pass = &a.pass;
     st_buf_init(&a.packet, mem);
     int rc = perform(&a, st_sv_mem(buf, (size_t)n), arena, &err);
+    if (a.pass >= 0)
+        close(a.pass);
     bool on = !a.broken && send_end(&a, rc, &err) == 0;
     st_buf_release(&a.packet);
     st_arena_reset(arena);

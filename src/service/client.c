@@ -4,6 +4,7 @@
 #include "base/ckd.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fd.h"
 #include "scan/helper.h"
 #include "service/message.h"
 #include "store/home.h"
@@ -29,6 +30,8 @@ struct st_client {
     struct st_mem mem;
     struct st_arena arena;
     const struct st_op *op; // in work
+    int attached;           // borrowed, for the next call; -1: none
+    int came;               // owned, with the last packet; -1: none
 };
 
 static int new_client(struct st_client **ret, struct st_err *err)
@@ -40,13 +43,20 @@ static int new_client(struct st_client **ret, struct st_err *err)
         free(buf);
         return st_err_nomem(err);
     }
-    c->fd = -1;
+    c->fd = c->attached = c->came = -1;
     c->buf = buf;
     snprintf(c->who, sizeof c->who, "uid %u", (unsigned)geteuid());
     st_mem_init(&c->mem, ARENA, -1);
     st_arena_init(&c->arena, &c->mem);
     *ret = c;
     return 0;
+}
+
+static void drop_came(struct st_client *c)
+{
+    int fd = st_take_fd(&c->came);
+    if (fd >= 0)
+        close(fd);
 }
 
 void st_client_close(struct st_client *c)
@@ -59,11 +69,22 @@ void st_client_close(struct st_client *c)
         kill(c->remote, SIGKILL); // ours, and not reaped yet
         waitpid(c->remote, NULL, 0);
     }
+    drop_came(c);
     st_store_close(c->store);
     st_arena_release(&c->arena);
     st_mem_release(&c->mem);
     free(c->buf);
     free(c);
+}
+
+void st_client_attach(struct st_client *c, int fd)
+{
+    c->attached = fd;
+}
+
+int st_client_file(struct st_client *c)
+{
+    return st_take_fd(&c->came);
 }
 
 bool st_client_remote(const struct st_client *c)
@@ -198,6 +219,31 @@ int st_client_open(bool writes, struct st_client **ret, struct st_err *err)
     return 0;
 }
 
+int st_client_find(struct st_client **ret, struct st_err *err)
+{
+    const char *server = getenv("STELLA_SERVER");
+    char home[PATH_MAX];
+    struct st_client *c;
+    if (server && !strncmp(server, "http", 4))
+        return st_err_set(
+            err, ST_E_USAGE,
+            "the service at %.200s is not on this machine: scan image passes files over a socket; --local "
+            "scans here",
+            server);
+    if (server && server[0])
+        return st_client_open(false, ret, err) ? -1 : 1;
+    if (new_client(&c, err))
+        return -1;
+    struct st_err why = {0}; // a socket that lets nobody in is no service for this user
+    int rc = find_service(st_home_path(home, NULL) ? NULL : home, &c->fd, &why);
+    if (rc <= 0) {
+        st_client_close(c);
+        return 0;
+    }
+    *ret = c;
+    return 1;
+}
+
 // ---- calls --------------------------------------------------------------------------------------
 
 static int pass_over(void *ctx, const void *row, struct st_err *err)
@@ -250,7 +296,8 @@ int st_client_send(struct st_client *c, const char *name, const void *request, s
     }
     int rc = st_out_finish(&o, err);
     if (rc == 0)
-        rc = st_message_send(c->fd, st_buf_sv(&b), st_clock_mono_ms() + ST_CLIENT_DEADLINE_MS, err);
+        rc = st_message_send_fd(c->fd, st_buf_sv(&b), st_take_fd(&c->attached),
+                                st_clock_mono_ms() + ST_CLIENT_DEADLINE_MS, err);
     st_buf_release(&b);
     return rc;
 }
@@ -275,6 +322,7 @@ static int take(struct st_client *c, struct st_sv packet, st_op_emit_fn *emit, v
     int rc = !row ? -1 : st_record_read(c->op->answer, json, true, 0, row, &c->arena, err);
     if (rc == 0 && emit)
         rc = emit(ctx, row, err);
+    drop_came(c);
     st_arena_reset(&c->arena);
     return rc ? -1 : 0;
 }
@@ -282,7 +330,8 @@ static int take(struct st_client *c, struct st_sv packet, st_op_emit_fn *emit, v
 int st_client_take(struct st_client *c, st_op_emit_fn *emit, void *ctx, struct st_err *err)
 {
     for (;;) {
-        ssize_t n = recv(c->fd, c->buf, ST_MESSAGE_MAX, MSG_DONTWAIT);
+        size_t n_fds = 1;
+        ssize_t n = st_fd_recv_now(c->fd, c->buf, ST_MESSAGE_MAX, &c->came, &n_fds);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             return 0;
         if (n <= 0)
@@ -309,8 +358,8 @@ int st_client_call(struct st_client *c, const char *name, const void *request, s
     int64_t deadline = c->remote ? ST_CLIENT_REMOTE_MS : ST_CLIENT_DEADLINE_MS;
     for (;;) {
         struct st_err late = {0};
-        int64_t n =
-            st_message_recv(c->fd, c->buf, ST_MESSAGE_MAX, st_clock_mono_ms() + deadline + (int64_t)wait_ms, &late);
+        int64_t n = st_message_recv_fd(c->fd, c->buf, ST_MESSAGE_MAX, &c->came,
+                                       st_clock_mono_ms() + deadline + (int64_t)wait_ms, &late);
         if (n <= 0)
             return lost(c, err);
         int rc = take(c, st_sv_mem(c->buf, (size_t)n), emit, ctx, err);

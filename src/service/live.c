@@ -65,6 +65,7 @@ struct st_live {
     size_t n_depths;
     int64_t depth_ms, start_ms;
     uint64_t cpu_all[CPUS], cpu_idle[CPUS], n_cpu; // jiffies since boot
+    struct st_files *files;                        // owns
 };
 
 int st_live_new(struct st_live **ret, struct st_err *err)
@@ -72,7 +73,7 @@ int st_live_new(struct st_live **ret, struct st_err *err)
     struct st_live *l = calloc(1, sizeof *l);
     struct worker *w = calloc(ST_LIVE_WORKERS, sizeof *w);
     struct st_metric_history *h = st_metric_history_new();
-    if (!l || !w || !h) {
+    if (!l || !w || !h || st_files_new(&l->files, err)) {
         free(l);
         free(w);
         st_metric_history_free(h);
@@ -92,11 +93,17 @@ void st_live_free(struct st_live *l)
     if (!l)
         return;
     pthread_mutex_destroy(&l->lock);
+    st_files_free(l->files);
     for (size_t i = 0; i < l->n_workers; i++)
         free(l->workers[i].texts);
     st_metric_history_free(l->history);
     free(l->workers);
     free(l);
+}
+
+struct st_files *st_live_files(struct st_live *l)
+{
+    return l->files;
 }
 
 static void unlock(struct st_live **l)

@@ -3,6 +3,7 @@
 #ifndef ST_SERVICE_LIVE_H
 #define ST_SERVICE_LIVE_H
 
+#include "service/files.h"
 #include "service/op.h"
 
 #define ST_LIVE_WORKERS 1024
@@ -75,6 +76,7 @@ struct st_metric_history *st_live_history(struct st_live *l); // locks by itself
 // ten times. False: not known yet.
 void st_live_cpu(struct st_live *l, struct st_sv line);
 bool st_live_cpu_used(struct st_live *l, uint64_t *ret);
+struct st_files *st_live_files(struct st_live *l);
 
 #define ST_LIVE_REASONS 7
 extern const char *const st_restart_reasons[ST_LIVE_REASONS + 1]; // NULL ends

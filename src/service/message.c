@@ -2,6 +2,7 @@
 #include "service/message.h"
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/json.h"
 
 #include <errno.h>
@@ -94,35 +95,38 @@ static int ready(int sock, short events, int64_t deadline_ms, struct st_err *err
     }
 }
 
-int st_message_send(int sock, struct st_sv packet, int64_t deadline_ms, struct st_err *err)
+int st_message_send_fd(int sock, struct st_sv packet, int fd, int64_t deadline_ms, struct st_err *err)
 {
     if (packet.len > ST_MESSAGE_MAX)
         return st_err_set(err, ST_E_LIMIT, "a message of %zu bytes is over the limit of %d", packet.len,
                           ST_MESSAGE_MAX);
     for (;;) {
-        ssize_t n = send(sock, packet.ptr, packet.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n >= 0)
+        if (st_fd_send_now(sock, packet.ptr, packet.len, &fd, fd >= 0) == 0)
             return 0;
-        if (errno != EAGAIN && errno != EINTR)
+        if (errno != EAGAIN)
             return st_err_sys(err, "socket");
-        if (errno == EAGAIN && ready(sock, POLLOUT, deadline_ms, err))
+        if (ready(sock, POLLOUT, deadline_ms, err))
             return -1;
     }
 }
 
-int64_t st_message_recv(int sock, char *buf, size_t cap, int64_t deadline_ms, struct st_err *err)
+int64_t st_message_recv_fd(int sock, char *buf, size_t cap, int *ret_fd, int64_t deadline_ms, struct st_err *err)
 {
+    int fd = -1;
     for (;;) {
-        ssize_t n = recv(sock, buf, cap, MSG_TRUNC | MSG_DONTWAIT);
-        if (n >= 0 && (size_t)n <= cap)
-            return n;
+        size_t n_fds = ret_fd != NULL;
+        ssize_t n = st_fd_recv_now(sock, buf, cap, &fd, &n_fds);
+        if (n >= 0 && ret_fd)
+            *ret_fd = n_fds ? fd : -1;
         if (n >= 0)
-            return st_err_set(err, ST_E_LIMIT, "a message of %zd bytes is over the limit of %zu", n, cap);
+            return n;
+        if (errno == EMSGSIZE)
+            return st_err_set(err, ST_E_LIMIT, "a message is over the limit of %zu bytes", cap);
         if (errno == ECONNRESET)
             return 0;
-        if (errno != EAGAIN && errno != EINTR)
+        if (errno != EAGAIN)
             return st_err_sys(err, "socket");
-        if (errno == EAGAIN && ready(sock, POLLIN, deadline_ms, err))
+        if (ready(sock, POLLIN, deadline_ms, err))
             return -1;
     }
 }

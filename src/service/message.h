@@ -20,7 +20,17 @@ void st_message_get_err(struct st_sv json, struct st_err *ret); // copes with an
 
 // One packet, within the deadline (ms, CLOCK_MONOTONIC; 0: for ever). recv: the length; 0: the other side is gone; a
 // packet that is too long is ST_E_LIMIT. ST_E_TIMEOUT.
-int st_message_send(int sock, struct st_sv packet, int64_t deadline_ms, struct st_err *err);
-int64_t st_message_recv(int sock, char *buf, size_t cap, int64_t deadline_ms, struct st_err *err);
+// fd: goes along, stays the caller's; -1: none. ret_fd: one that came along, the caller's to close, or -1; NULL: what
+// comes along is closed.
+int st_message_send_fd(int sock, struct st_sv packet, int fd, int64_t deadline_ms, struct st_err *err);
+int64_t st_message_recv_fd(int sock, char *buf, size_t cap, int *ret_fd, int64_t deadline_ms, struct st_err *err);
+static inline int st_message_send(int sock, struct st_sv packet, int64_t deadline_ms, struct st_err *err)
+{
+    return st_message_send_fd(sock, packet, -1, deadline_ms, err);
+}
+static inline int64_t st_message_recv(int sock, char *buf, size_t cap, int64_t deadline_ms, struct st_err *err)
+{
+    return st_message_recv_fd(sock, buf, cap, NULL, deadline_ms, err);
+}
 
 #endif

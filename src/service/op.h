@@ -21,6 +21,8 @@ extern const char *const st_role_words[]; // NULL ends
 struct st_caller {
     enum st_role role;
     struct st_sv name; // "uid 1000", a token's name: goes into histories
+    const int *file;   // descriptor that came with the request, borrowed; NULL: none
+    int *pass;         // takes a descriptor that goes along with the row that is emitted next; NULL: there is no way
 };
 
 // What the service knows beyond its store. One for a process; its functions lock.
@@ -73,8 +75,20 @@ struct st_req_list {
 };
 #define ST_LIST_DEFAULT 50
 #define ST_LIST_MAX 10000
+struct st_req_newest {
+    struct st_sv image; // text of the reference
+    uint64_t last_s;    // 0: 30 days
+};
+struct st_req_sbom {
+    struct st_sv id, format; // format empty: cyclonedx-json; "unknowns": what a person is told
+};
+struct st_sbom_row { // its bytes come as a descriptor (a read-only file) along with the row
+    struct st_sv format;
+    uint64_t size;
+};
 struct st_req_retry {
     struct st_sv id;
+    struct st_sv options; // how to scan this time; empty: as before
     bool force;
 };
 struct st_req_submit {
@@ -176,9 +190,10 @@ struct st_worker_row {
     struct st_sv evidence;         // JSON object; of that process
     struct st_sv note;             // why it does not do what is wanted of it; empty: it does
     uint64_t memory, memory_limit, memory_peak, file_bytes, events_max, events_oom_kill, restarts;
-    uint64_t memory_asked; // limit that its pool asks for; memory_limit is what this host can give of it
-    uint64_t generation;   // of its pool, at its last start
-    int64_t ended_ms;      // when that process ended
+    uint64_t layer_at, layers, bytes; // of the job in work: layer, from 1; of how many; read of the image
+    uint64_t memory_asked;            // limit that its pool asks for; memory_limit is what this host can give of it
+    uint64_t generation;              // of its pool, at its last start
+    int64_t ended_ms;                 // when that process ended
     int signal;
     int64_t seen_ms, progress_ms; // when reported; when its job last went on
     int exit_code;
@@ -245,5 +260,6 @@ extern const struct st_record st_record_req_id, st_record_req_list, st_record_re
     st_record_req_claim, st_record_req_lease, st_record_req_end, st_record_req_key, st_record_req_config_set,
     st_record_req_logs, st_record_req_last, st_record_req_log, st_record_req_pool, st_record_req_pool_name,
     st_record_req_worker, st_record_req_restarted, st_record_req_wanted, st_record_req_restart, st_record_req_metrics;
+extern const struct st_record st_record_req_newest, st_record_req_sbom, st_record_sbom_file;
 
 #endif

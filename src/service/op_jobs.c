@@ -4,8 +4,10 @@
 #include "service/keys.h"
 #include "service/live.h"
 #include "service/op_int.h"
+#include "service/scan_options.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 // A job that no worker will take says so.
 static int emit_job(void *ctx, const struct st_job *job, struct st_err *err)
@@ -53,6 +55,13 @@ int st_op_get(const struct st_op_call *c, struct st_err *err)
     return st_store_get(c->store, q->id, emit_job, (void *)(uintptr_t)c, err);
 }
 
+int st_op_newest(const struct st_op_call *c, struct st_err *err)
+{
+    const struct st_req_newest *q = c->request;
+    int64_t since = st_clock_wall_ms() - (int64_t)(q->last_s ? q->last_s : 30 * 86400) * 1000;
+    return st_store_newest(c->store, q->image, ST_SV_NULL, since, emit_job, (void *)(uintptr_t)c, err) < 0 ? -1 : 0;
+}
+
 static int take_id(void *ctx, const struct st_job *job, struct st_err *err)
 {
     memcpy(ctx, job->id, sizeof job->id);
@@ -74,10 +83,67 @@ int st_op_attempts(const struct st_op_call *c, struct st_err *err)
     return st_store_attempts(c->store, id, emit_attempt, (void *)(uintptr_t)c, err);
 }
 
+// The options in their one canonical form, so that submissions that mean the same are the same.
+static int canonical(const struct st_op_call *c, struct st_sv options, struct st_buf *to, struct st_err *err)
+{
+    struct st_scan_options o;
+    if (st_scan_options_read(options, &o, c->arena, err))
+        return st_err_wrap(err, "field 'options'");
+    o.file = c->caller->file != NULL;
+    if (!o.file)
+        o.path = ST_SV_NULL;
+    return st_scan_options_write(&o, to, err);
+}
+
+struct submitted {
+    const struct st_op_call *c;
+    bool file; // came along
+};
+
+// A file for a job that is there: it is not claimed before this is over, or once without it.
+static int emit_retried(void *ctx, const struct st_job *job, struct st_err *err)
+{
+    struct submitted *t = ctx;
+    if (t->file && st_files_put(st_live_files(t->c->live), job->id, *t->c->caller->file, err))
+        return -1;
+    return emit_job((void *)(uintptr_t)t->c, job, err);
+}
+
+static int submit(const struct st_op_call *c, struct st_submit *sub, struct st_err *err)
+{
+    const struct st_req_submit *q = c->request;
+    char pool[ST_KEY_TEXT], host[256] = "";
+    struct submitted t = {c, c->caller->file != NULL};
+    if (t.file && !c->live)
+        return st_err_set(err, ST_E_USAGE, "no service answers that could keep the file");
+    if (t.file && st_files_check(*c->caller->file, c->caller, &sub->size, err))
+        return -1;
+    if (t.file) { // its bytes are its own, whatever its name
+        sub->fresh = true;
+        sub->has_size = sub->size > 0;
+    }
+    if (t.file && strcmp(st_store_kind(c->store), "sqlite") != 0) { // hosts share the store, not the file
+        gethostname(host, sizeof host - 1);
+        sub->only_host = st_sv_of(host);
+    }
+    if (st_key_route(c->store, sub->has_size, sub->size, pool, err))
+        return -1;
+    sub->pool = q->pool.len ? q->pool : st_sv_of(pool);
+    char id[ST_JOB_ID + 1];
+    if (t.file && (st_store_new_id(id, err) || st_files_put(st_live_files(c->live), id, *c->caller->file, err)))
+        return -1; // before there is a job: it may be claimed at once
+    sub->id = t.file ? id : NULL;
+    int made = st_store_submit(c->store, sub, emit_job, (void *)(uintptr_t)c, err);
+    if (made < 0 && t.file)
+        st_files_drop(st_live_files(c->live), id);
+    if (made > 0)
+        st_live_count(c->live, ST_COUNT_ENQUEUED, 0);
+    return made < 0 ? -1 : 0;
+}
+
 int st_op_submit(const struct st_op_call *c, struct st_err *err)
 {
     const struct st_req_submit *q = c->request;
-    char pool[ST_KEY_TEXT];
     uint64_t max;
     if (st_key_count(c->store, "queue.max_pending", &max, err))
         return -1;
@@ -86,22 +152,22 @@ int st_op_submit(const struct st_op_call *c, struct st_err *err)
                           (unsigned long long)max);
     if (q->pool.len && !st_pool_name(q->pool))
         return st_err_set(err, ST_E_INPUT, "field 'pool': small letters, digits and '-', at most 63");
-    if (st_key_route(c->store, q->has_size, q->size, pool, err))
-        return -1;
+    struct st_buf options;
+    st_buf_init(&options, c->arena->mem);
     struct st_submit sub = {
         .image = q->image,
         .digest = q->digest,
-        .options = q->options,
-        .pool = q->pool.len ? q->pool : st_sv_of(pool),
         .size = q->size,
         .has_size = q->has_size,
         .priority = q->has_priority ? q->priority : ST_PRIORITY_NORMAL,
         .fresh = q->fresh,
     };
-    int made = st_store_submit(c->store, &sub, emit_job, (void *)(uintptr_t)c, err);
-    if (made > 0)
-        st_live_count(c->live, ST_COUNT_ENQUEUED, 0);
-    return made < 0 ? -1 : 0;
+    int rc = canonical(c, q->options, &options, err);
+    sub.options = st_buf_sv(&options);
+    if (rc == 0)
+        rc = submit(c, &sub, err);
+    st_buf_release(&options);
+    return rc;
 }
 
 static int stop_local(void *ctx, const struct st_job *job, struct st_err *err)
@@ -109,6 +175,8 @@ static int stop_local(void *ctx, const struct st_job *job, struct st_err *err)
     const struct st_op_call *c = ctx;
     if (job->state == ST_JOB_PROCESSING && job->owner.len && st_owner_stop(job->owner, err))
         return st_err_wrap(err, "job %.12s: its scan cannot be stopped from here", job->id);
+    if (c->live && job->state == ST_JOB_CANCELLED)
+        st_files_drop(st_live_files(c->live), job->id);
     return emit_job((void *)(uintptr_t)c, job, err);
 }
 
@@ -118,10 +186,47 @@ int st_op_cancel(const struct st_op_call *c, struct st_err *err)
     return st_store_cancel(c->store, q->id, stop_local, (void *)(uintptr_t)c, err);
 }
 
+struct retryable {
+    bool force;
+    char id[ST_JOB_ID + 1]; // empty: it will not be retried
+};
+
+static int take_retryable(void *ctx, const struct st_job *job, struct st_err *err)
+{
+    struct retryable *t = ctx;
+    if (job->ended && (t->force || job->state != ST_JOB_COMPLETED))
+        memcpy(t->id, job->id, sizeof t->id);
+    return 0;
+}
+
+// Other formats, another time limit: of a job that is not in work.
+static int change_options(const struct st_op_call *c, struct st_err *err)
+{
+    const struct st_req_retry *q = c->request;
+    struct retryable t = {.force = q->force};
+    struct st_buf options;
+    if (!q->options.len)
+        return 0;
+    if (st_store_get(c->store, q->id, take_retryable, &t, err))
+        return -1;
+    st_buf_init(&options, c->arena->mem);
+    int rc = canonical(c, q->options, &options, err);
+    if (rc == 0 && t.id[0])
+        rc = st_store_set_options(c->store, t.id, st_buf_sv(&options), err);
+    st_buf_release(&options);
+    return rc;
+}
+
 int st_op_retry(const struct st_op_call *c, struct st_err *err)
 {
     const struct st_req_retry *q = c->request;
-    return st_store_retry(c->store, q->id, q->force, ST_SV_NULL, max_tries(c), emit_job, (void *)(uintptr_t)c, err);
+    struct submitted t = {c, c->live && c->caller->file};
+    uint64_t size;
+    if (t.file && st_files_check(*c->caller->file, c->caller, &size, err))
+        return -1;
+    if (change_options(c, err))
+        return -1;
+    return st_store_retry(c->store, q->id, q->force, ST_SV_NULL, max_tries(c), emit_retried, &t, err);
 }
 
 // ---- the supervisor's ---------------------------------------------------------------------------
@@ -140,6 +245,8 @@ static int emit_claimed(void *ctx, const struct st_job *job, struct st_err *err)
     j.config = t->config;
     memcpy(t->id, j.id, sizeof t->id);
     t->fence = j.fence;
+    if (t->c->live && t->c->caller->pass)
+        *t->c->caller->pass = st_files_get(st_live_files(t->c->live), j.id);
     if (j.attempt == 1)
         st_live_observe(t->c->live, ST_HIST_QUEUE, seconds_between(j.created_ms, j.started_ms));
     return t->c->emit(t->c->ctx, &j, err);
@@ -249,6 +356,11 @@ struct counted {
 static int count_job(void *ctx, const struct st_job *job, struct st_err *err)
 {
     struct counted *t = ctx;
+    struct st_files *files = t->c->live ? st_live_files(t->c->live) : NULL;
+    if (files && job->state == ST_JOB_FAILED)
+        st_files_failed(files, job->id);
+    else if (files && job->ended)
+        st_files_drop(files, job->id);
     count_end(t->c, job, t->reason.len ? t->reason : job->reason);
     return 0;
 }

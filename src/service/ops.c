@@ -68,6 +68,12 @@ const struct st_op st_ops[] = {
      .path = V1 "/pools", .status = 200, .summary = "Named pools of workers"},
     {"workers.list", READ, .many = true, .answer = &st_record_worker, .run = st_op_workers, .method = "GET",
      .path = V1 "/workers", .status = 200, .summary = "Workers as they were last reported"},
+
+    // On the socket only: over HTTP an SBOM is a document of its own (api_results.c).
+    {"scans.newest", READ, .many = true, .request = &st_record_req_newest, .answer = &st_record_job,
+     .run = st_op_newest},
+    {"scans.sbom", READ, .request = &st_record_req_sbom, .answer = &st_record_sbom_file, .run = st_op_sbom},
+
     {"pools.put", ADMIN, .writes = true, .durable = true, .request = &st_record_req_pool, .answer = &st_record_pool,
      .run = st_op_pool_put, .method = "PUT", .path = V1 "/pools/{name}", .status = 200,
      .summary = "Make a pool, or change its memory and count"},

@@ -26,6 +26,11 @@ static const struct st_field job[] = {
     {"createdAt", ST_FIELD_TIME_AT(JOB, created_ms)},
     {"startedAt", ST_FIELD_TIME_AT(JOB, started_ms)},
     {"updatedAt", ST_FIELD_TIME_AT(JOB, updated_ms)},
+    {"new", ST_FIELD_BOOL_AT(JOB, made), .what = "only in the answer to a submission: there was no such job before"},
+    {"result", ST_FIELD_TEXT_AT(JOB, result), .what = "SBOMs that it left, as cyclonedx-json,purls"},
+    {"host", ST_FIELD_TEXT_AT(JOB, host), .what = "that has them"},
+    {"unknowns", ST_FIELD_U64_AT(JOB, unknowns), .what = "files that could not be read"},
+    {"packages", ST_FIELD_U64_AT(JOB, packages)},
     {"options", ST_FIELD_JSON_AT(JOB, options), .max = ST_JOB_TEXT_MAX},
     {"config", ST_FIELD_JSON_AT(JOB, config), .max = ST_JOB_TEXT_MAX, .what = "only in the answer to a claim"},
 };
@@ -224,6 +229,8 @@ const struct st_record st_record_req_pool_name = ST_RECORD("PoolName", struct st
         {"layer", ST_FIELD_TEXT_AT(WRK, layer), .max = 128}, {"enforced", ST_FIELD_TEXT_AT(WRK, enforced), .max = 32}, \
         {"memory", ST_FIELD_U64_AT(WRK, memory), .what = "bytes without reclaimable file cache"},                      \
         {"memoryLimit", ST_FIELD_U64_AT(WRK, memory_limit)}, {"memoryPeak", ST_FIELD_U64_AT(WRK, memory_peak)},        \
+        {"layerAt", ST_FIELD_U64_AT(WRK, layer_at)}, {"layers", ST_FIELD_U64_AT(WRK, layers)},                         \
+        {"bytesRead", ST_FIELD_U64_AT(WRK, bytes), .what = "of the image as stored"},                                  \
         {"fileBytes", ST_FIELD_U64_AT(WRK, file_bytes)}, {"eventsMax", ST_FIELD_U64_AT(WRK, events_max)},              \
         {"eventsOomKill", ST_FIELD_U64_AT(WRK, events_oom_kill)}, {"restarts", ST_FIELD_U64_AT(WRK, restarts)},        \
         {"restartsByReason", ST_FIELD_JSON_AT(WRK, restarts_by), .max = 1024},                                         \
@@ -308,6 +315,25 @@ static const struct st_field req_id[] = {
 };
 const struct st_record st_record_req_id = ST_RECORD("JobId", struct st_req_id, req_id);
 
+static const struct st_field req_newest[] = {
+    {"image", ST_FIELD_TEXT_AT(struct st_req_newest, image), .required = true, .max = 2048,
+     .what = "as it was written"},
+    {"last", ST_FIELD_DURATION_AT(struct st_req_newest, last_s), .what = "changed in the last TIME; default: 30d"},
+};
+const struct st_record st_record_req_newest = ST_RECORD("NewestRequest", struct st_req_newest, req_newest);
+
+static const struct st_field req_sbom[] = {
+    {"id", ST_FIELD_TEXT_AT(struct st_req_sbom, id), .required = true, .max = 64,
+     .what = "job id, or its first 6 digits or more"},
+    {"format", ST_FIELD_TEXT_AT(struct st_req_sbom, format), .max = 32, .what = "default: cyclonedx-json"},
+};
+const struct st_record st_record_req_sbom = ST_RECORD("SbomRequest", struct st_req_sbom, req_sbom);
+static const struct st_field sbom_file[] = {
+    {"format", ST_FIELD_TEXT_AT(struct st_sbom_row, format)},
+    {"size", ST_FIELD_U64_AT(struct st_sbom_row, size), .what = "bytes"},
+};
+const struct st_record st_record_sbom_file = ST_RECORD("SbomFile", struct st_sbom_row, sbom_file);
+
 static const struct st_field req_list[] = {
     {"status", ST_FIELD_TEXT_AT(struct st_req_list, status), .max = 255, .what = "states and reasons, as failed,oom"},
     {"last", ST_FIELD_DURATION_AT(struct st_req_list, last_s), .what = "changed in the last TIME, as 1h"},
@@ -319,6 +345,8 @@ const struct st_record st_record_req_list = ST_RECORD("JobFilter", struct st_req
 static const struct st_field req_retry[] = {
     {"id", ST_FIELD_TEXT_AT(struct st_req_retry, id), .required = true, .max = 64,
      .what = "job id, or its first 6 digits or more"},
+    {"options", ST_FIELD_JSON_AT(struct st_req_retry, options), .max = ST_JOB_TEXT_MAX,
+     .what = "how to scan this time; default: as before"},
     {"force", ST_FIELD_BOOL_AT(struct st_req_retry, force),
      .what = "also when it completed or its attempts are used up"},
 };
@@ -371,6 +399,8 @@ static const struct st_field req_end[] = {
     {"message", ST_FIELD_TEXT_AT(END, message), .max = ST_JOB_TEXT_MAX},
     {"evidence", ST_FIELD_JSON_AT(END, evidence), .max = ST_JOB_TEXT_MAX},
     {"resumedFrom", ST_FIELD_TEXT_AT(END, resumed_from), .max = ST_JOB_ID},
+    {"result", ST_FIELD_TEXT_AT(END, result), .max = 200, .what = "SBOMs that lie in jobs/ID/FENCE/"},
+    {"host", ST_FIELD_TEXT_AT(END, host), .max = 200, .what = "that has them; default: of the worker's name"},
     {"peakBytes", ST_FIELD_U64_AT(END, peak_bytes), .max = INT64_MAX},
     {"exitCode", ST_FIELD_INT_AT(END, exit_code)},
     {"signal", ST_FIELD_INT_AT(END, signal)},

@@ -83,7 +83,7 @@ int st_db_migrate(struct st_store *s, const char *name, struct st_err *err); // 
     "id, image, digest, size, status, reason, message, pool, attempt, created_ms, started_ms, updated_ms, "       \
     "peak_bytes, exit_code, resumed_from, options, owner, priority, tries, fence, worker, cancel, dead, "         \
     "CASE status WHEN 'pending' THEN ready_at WHEN 'processing' THEN lease_until ELSE 0 END - st_lease_now() AS " \
-    "wait_ms"
+    "wait_ms, result, host, unknowns, packages"
 void st_job_of(const struct st_db_value *col, struct st_job *ret); // views into col
 
 // A job that outlives its statement: rows are handed on after the commit, not before.
@@ -93,7 +93,6 @@ struct st_job_kept {
 };
 int st_job_keep(void *kept, const struct st_db_value *col, struct st_err *err); // a row function
 void st_job_kept_release(struct st_job_kept *k);
-int st_job_new_id(char ret[static ST_JOB_ID + 1], struct st_err *err);
 // The one job whose id starts with `prefix`, with the errors of st_store_get.
 int st_job_find(struct st_store *s, struct st_sv prefix, struct st_job_kept *ret, struct st_err *err);
 

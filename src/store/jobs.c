@@ -49,6 +49,10 @@ void st_job_of(const struct st_db_value *c, struct st_job *ret)
         .cancel = c[21].number != 0,
         .dead = c[22].number != 0,
         .wait_ms = ST_MAX(c[23].number, (int64_t)0),
+        .result = text(&c[24]),
+        .host = text(&c[25]),
+        .unknowns = (uint64_t)c[26].number,
+        .packages = (uint64_t)c[27].number,
     };
     ret->ended = ret->state != ST_JOB_PENDING && ret->state != ST_JOB_PROCESSING;
     snprintf(ret->id, sizeof ret->id, ST_SV_FMT, ST_SV_ARG(st_sv_sub(text(&c[0]), 0, ST_JOB_ID)));
@@ -59,8 +63,8 @@ int st_job_keep(void *kept, const struct st_db_value *col, struct st_err *err)
     struct st_job_kept *k = kept;
     struct st_job j;
     st_job_of(col, &j);
-    struct st_sv *texts[] = {&j.image,  &j.digest,       &j.reason,  &j.message, &j.pool,
-                             &j.worker, &j.resumed_from, &j.options, &j.owner};
+    struct st_sv *texts[] = {&j.image,        &j.digest,  &j.reason, &j.message, &j.pool, &j.worker,
+                             &j.resumed_from, &j.options, &j.owner,  &j.result,  &j.host};
     size_t total = 1, at = 0;
     for (size_t i = 0; i < ST_LEN(texts); i++)
         total += texts[i]->len;
@@ -83,7 +87,7 @@ void st_job_kept_release(struct st_job_kept *k)
     free(k->texts);
 }
 
-int st_job_new_id(char ret[static ST_JOB_ID + 1], struct st_err *err)
+int st_store_new_id(char ret[static ST_JOB_ID + 1], struct st_err *err)
 {
     unsigned char raw[ST_JOB_ID / 2];
     if (getrandom(raw, sizeof raw, 0) != (ssize_t)sizeof raw)
@@ -99,7 +103,7 @@ int st_store_begin(struct st_store *s, struct st_job *job, struct st_err *err)
 {
     char owner[ST_OWNER_TEXT];
     int64_t now = 0;
-    if (st_job_new_id(job->id, err))
+    if (st_store_new_id(job->id, err))
         return -1;
     st_owner_self(owner);
     if (ST_DB_RUN(

@@ -13,6 +13,14 @@
 
 #define AUTO_KEPT ST_AUTO(st_job_kept_release) struct st_job_kept
 
+// Workers are called HOST/POOL-N.
+static struct st_sv host_of(struct st_sv worker)
+{
+    struct st_sv host, rest;
+    st_sv_cut(worker, '/', &host, &rest);
+    return host;
+}
+
 // ---- submit -------------------------------------------------------------------------------------
 
 struct submit {
@@ -56,11 +64,12 @@ static int submit_tx(struct st_store *s, void *ctx, struct st_err *err)
     int64_t made = ST_DB_RUN(
         s, NULL, NULL, err,
         "INSERT INTO jobs(id, image, digest, size, status, pool, attempt, created_ms, started_ms, updated_ms, options, "
-        "priority, ready_at, submit_key, answers) VALUES(?1, ?2, ?3, ?4, 'pending', ?5, 0, st_wall_now(), 0, "
-        "st_wall_now(), ?6, ?7, st_lease_now(), ?8, 1) ON CONFLICT(submit_key) WHERE answers = 1 DO NOTHING",
+        "priority, ready_at, submit_key, answers, only_host) VALUES(?1, ?2, ?3, ?4, 'pending', ?5, 0, st_wall_now(), "
+        "0, "
+        "st_wall_now(), ?6, ?7, st_lease_now(), ?8, 1, ?9) ON CONFLICT(submit_key) WHERE answers = 1 DO NOTHING",
         ST_DB_T(id), ST_DB_T(sub->image), ST_DB_T(sub->digest), sub->has_size ? ST_DB_N(sub->size) : ST_DB_NIL,
         ST_DB_T(sub->pool), ST_DB_T(sub->options.len ? sub->options : ST_SV("{}")), ST_DB_N(sub->priority),
-        ST_DB_T(key));
+        ST_DB_T(key), ST_DB_T(sub->only_host));
     if (made < 0)
         return -1;
     t->made = made == 1;
@@ -78,9 +87,12 @@ int st_store_submit(struct st_store *s, const struct st_submit *sub, st_job_row_
         return st_err_set(err, ST_E_USAGE, "an image reference has 1 to %d bytes", IMAGE_MAX);
     if (sub->digest.len > 200)
         return st_err_set(err, ST_E_USAGE, "invalid digest (example: sha256:0123...)");
-    if (st_job_new_id(t.id, err) || submit_key(&t, err))
+    if (sub->id)
+        memcpy(t.id, sub->id, sizeof t.id);
+    if ((!sub->id && st_store_new_id(t.id, err)) || submit_key(&t, err))
         return -1;
     int rc = st_db_transact(s, submit_tx, &t, err);
+    t.kept.job.made = t.made;
     if (rc == 0)
         rc = row(ctx, &t.kept.job, err);
     st_job_kept_release(&t.kept);
@@ -90,9 +102,10 @@ int st_store_submit(struct st_store *s, const struct st_submit *sub, st_job_row_
 // ---- claim --------------------------------------------------------------------------------------
 
 // By priority, each with one probe of jobs_claim: a job that backs off does not hold up those of lower priority.
-#define FIRST_OF(p)                                                                                     \
-    "(SELECT id FROM jobs WHERE status = 'pending' AND pool = ?1 AND priority = " p " AND ready_at <= " \
-    "st_lease_now() ORDER BY ready_at, created_ms, id LIMIT 1 /*pg FOR UPDATE SKIP LOCKED pg*/)"
+#define FIRST_OF(p)                                                                                                   \
+    "(SELECT id FROM jobs WHERE status = 'pending' AND pool = ?1 AND priority = " p " AND ready_at <= "               \
+    "st_lease_now() AND only_host IN ('', ?4) ORDER BY ready_at, created_ms, id LIMIT 1 /*pg FOR UPDATE SKIP LOCKED " \
+    "pg*/)"
 
 struct claim {
     const struct st_claim *c;
@@ -108,9 +121,10 @@ static int claim_tx(struct st_store *s, void *ctx, struct st_err *err)
         s, st_job_keep, &t->kept, err,
         "UPDATE jobs SET status = 'processing', reason = '', message = '', attempt = attempt + 1, tries = tries + 1, "
         "fence = fence + 1, worker = ?2, lease_until = st_lease_now() + ?3, cancel = 0, started_ms = st_wall_now(), "
-        "updated_ms = st_wall_now(), peak_bytes = 0, exit_code = 0 WHERE id = COALESCE(" FIRST_OF("3") ", " FIRST_OF(
-            "2") ", " FIRST_OF("1") ", " FIRST_OF("0") ") AND status = 'pending' RETURNING " ST_JOB_COLUMNS,
-        ST_DB_T(c->pool), ST_DB_T(c->worker), ST_DB_N(c->lease_ms));
+        "updated_ms = st_wall_now(), peak_bytes = 0, exit_code = 0, result = '', host = '', unknowns = 0, packages = 0 "
+        "WHERE id = COALESCE(" FIRST_OF("3") ", " FIRST_OF("2") ", " FIRST_OF("1") ", " FIRST_OF(
+            "0") ") AND status = 'pending' RETURNING " ST_JOB_COLUMNS,
+        ST_DB_T(c->pool), ST_DB_T(c->worker), ST_DB_N(c->lease_ms), ST_DB_T(host_of(c->worker)));
     if (t->found <= 0)
         return (int)t->found;
     const struct st_job *j = &t->kept.job;
@@ -251,11 +265,17 @@ static int end_job(struct st_store *s, struct finish *t, const struct st_job *j,
                "UPDATE jobs SET status = ?2, reason = ?3, message = ?4, peak_bytes = ?5, exit_code = ?6, "
                "resumed_from = ?7, dead = ?8, pool = ?9, ready_at = st_lease_now() + ?10, worker = '', cancel = 0, "
                "lease_until = 0, answers = CASE WHEN ?11 = 1 THEN answers ELSE 0 END, "
-               "updated_ms = st_wall_now(), owner = '' WHERE id = ?1",
+               "updated_ms = st_wall_now(), owner = '', result = ?12, host = ?13, unknowns = ?14, packages = ?15 WHERE "
+               "id = "
+               "?1",
                ST_DB_T(st_sv_of(e->id)), ST_DB_T(st_sv_of(st_job_state_word(t->state))),
                ST_DB_T(quiet ? ST_SV_NULL : e->reason), ST_DB_T(e->message), ST_DB_N(e->peak_bytes),
                ST_DB_N(e->exit_code), ST_DB_T(e->resumed_from.len ? e->resumed_from : j->resumed_from), ST_DB_N(dead),
-               ST_DB_T(pool), ST_DB_N(backoff), ST_DB_N(answers)) < 0
+               ST_DB_T(pool), ST_DB_N(backoff), ST_DB_N(answers), ST_DB_T(e->result),
+               ST_DB_T(!e->result.len ? ST_SV_NULL
+                       : e->host.len  ? e->host
+                                      : host_of(j->worker)),
+               ST_DB_N(ST_MIN(e->unknowns, (uint64_t)INT64_MAX)), ST_DB_N(ST_MIN(e->packages, (uint64_t)INT64_MAX))) < 0
                ? -1
                : 0;
 }
@@ -395,6 +415,21 @@ int st_store_retry(struct st_store *s, struct st_sv prefix, bool force, struct s
         rc = row(ctx, &t.kept.job, err);
     st_job_kept_release(&t.kept);
     return rc;
+}
+
+int st_store_set_options(struct st_store *s, const char *id, struct st_sv options, struct st_err *err)
+{
+    AUTO_KEPT k = {.texts = NULL};
+    if (st_job_find(s, st_sv_of(id), &k, err))
+        return -1;
+    struct st_submit sub = {.image = k.job.image, .options = options};
+    struct submit t = {.sub = &sub};
+    return submit_key(&t, err) || ST_DB_RUN(s, NULL, NULL, err,
+                                            "UPDATE jobs SET options = ?2, submit_key = ?3, answers = 0 WHERE id = ?1 "
+                                            "AND status IN ('completed', 'failed', 'cancelled')",
+                                            ST_DB_T(st_sv_of(id)), ST_DB_T(options), ST_DB_T(st_sv_of(t.key))) < 0
+               ? -1
+               : 0;
 }
 
 // ---- what nobody works on any more ----------------------------------------------------------------

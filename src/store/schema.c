@@ -92,8 +92,17 @@ static const char v1_postgres[] =
     "CREATE TABLE marks(name TEXT PRIMARY KEY NOT NULL, value BIGINT NOT NULL);"                                 \
     "INSERT INTO marks(name, value) VALUES('log_head', 0), ('log_dropped', 0), ('log_dropped_ms', 0);"
 
+// What an attempt left: formats in jobs/ID/FENCE/ of the last fence, on this host.
+static const char v3[] = "ALTER TABLE jobs ADD COLUMN result TEXT NOT NULL DEFAULT '';"
+                         "ALTER TABLE jobs ADD COLUMN host TEXT NOT NULL DEFAULT '';"
+                         "ALTER TABLE jobs ADD COLUMN unknowns BIGINT NOT NULL DEFAULT 0;"
+                         "ALTER TABLE jobs ADD COLUMN packages BIGINT NOT NULL DEFAULT 0;"
+                         // Empty, or the one host whose workers may claim it: it has the file that came along.
+                         "ALTER TABLE jobs ADD COLUMN only_host TEXT NOT NULL DEFAULT '';";
+
 const struct st_db_step st_db_steps[] = {
     {v1_sqlite, v1_postgres},
     {V2("INTEGER", "TEXT"), V2("BIGSERIAL", "TEXT COLLATE \"C\"")},
+    {v3, v3},
 };
 const int st_db_version = ST_LEN(st_db_steps);

@@ -56,15 +56,18 @@ struct st_job {
     struct st_sv image;  // as the user wrote it
     struct st_sv digest; // of the manifest or, without one, of the configuration; empty until known
     struct st_sv reason, message;
-    struct st_sv pool;         // empty: a local scan
-    struct st_sv worker;       // who holds the lease; empty: nobody
-    struct st_sv resumed_from; // id of the job whose layers were used again; empty: none
-    struct st_sv options;      // JSON object of the options that the scan runs with
-    struct st_sv config;       // JSON object key -> value; only in the answer to a claim
-    struct st_sv owner;        // of a local scan in work: st_owner_self of its process
-    uint64_t size;             // bytes as stored, has_size
-    uint64_t peak_bytes;       // 0: not measured
-    uint64_t fence;            // number of the last claim
+    struct st_sv pool;           // empty: a local scan
+    struct st_sv worker;         // who holds the lease; empty: nobody
+    struct st_sv resumed_from;   // id of the job whose layers were used again; empty: none
+    struct st_sv options;        // JSON object of the options that the scan runs with
+    struct st_sv config;         // JSON object key -> value; only in the answer to a claim
+    struct st_sv owner;          // of a local scan in work: st_owner_self of its process
+    struct st_sv result;         // formats that lie in jobs/ID/FENCE/ of its host, "cyclonedx-json,purls"; empty: none
+    struct st_sv host;           // that has them
+    uint64_t unknowns, packages; // of the last attempt that wrote an SBOM
+    uint64_t size;               // bytes as stored, has_size
+    uint64_t peak_bytes;         // 0: not measured
+    uint64_t fence;              // number of the last claim
     int64_t created_ms, started_ms, updated_ms;
     int64_t wait_ms;  // pending: until it may be claimed (backoff); processing: until the lease ends
     uint32_t attempt; // from 1
@@ -74,6 +77,7 @@ struct st_job {
     bool cancel; // processing, and its worker is to stop
     bool dead;   // failed with all tries used up: in the dead letter list
     bool ended;  // completed, failed or cancelled
+    bool made;   // only in the answer to a submission: there was none before
 };
 
 struct st_attempt {
@@ -129,15 +133,18 @@ struct st_submit {
     uint64_t size;
     bool has_size;
     enum st_priority priority;
-    bool fresh; // a new job in any case
+    bool fresh;             // a new job in any case
+    const char *id;         // of st_store_new_id; NULL: one is made
+    struct st_sv only_host; // only workers of this host may claim it; empty: any
 };
+int st_store_new_id(char ret[static ST_JOB_ID + 1], struct st_err *err);
 // 1: a new job. 0: an earlier one answers: same digest and options, pending, processing or completed; without a digest
 // the same image text and options, pending or processing. `row` is called either way.
 int st_store_submit(struct st_store *s, const struct st_submit *sub, st_job_row_fn *row, void *ctx, struct st_err *err);
 
 struct st_claim {
     struct st_sv pool;     // of the worker
-    struct st_sv worker;   // names it in records: "host/pool-1"
+    struct st_sv worker;   // names it in records: "host/pool-1"; what stands before the '/' is its host
     struct st_sv config;   // JSON object, kept with the attempt
     uint64_t memory_limit; // of the worker, kept with the attempt
     uint64_t lease_ms;
@@ -161,13 +168,15 @@ struct st_end {
     uint64_t fence;          // 0: a local scan
     enum st_job_state state; // COMPLETED, FAILED or CANCELLED
     struct st_sv reason, message, evidence, resumed_from;
+    struct st_sv result; // formats that this attempt left; also of a failed one (--strict, --keep-going)
+    struct st_sv host;   // that has them; empty: what stands before the '/' of the worker's name
     uint64_t peak_bytes;
     int exit_code, signal;
     // A failed queued job: pending again after its backoff (5 s, doubled each time, to 2 min) unless its tries are used
     // up, then it is dead; or, with a pool named, ready there at once. Neither: failed for good.
     bool again;
     struct st_sv pool;
-    // Of the work done, for metrics only; not stored. As in struct st_worker_end.
+    // Of the work done, as in struct st_worker_end. Unknowns and packages are stored, the rest is for metrics only.
     struct st_sv phases; // JSON object name -> ms
     uint64_t unknowns, packages, layers_cached, layers_total, bytes_read;
 };
@@ -184,6 +193,8 @@ int st_store_cancel(struct st_store *s, struct st_sv prefix, st_job_row_fn *row,
 // with the command that does it.
 int st_store_retry(struct st_store *s, struct st_sv prefix, bool force, struct st_sv pool, uint32_t max_tries,
                    st_job_row_fn *row, void *ctx, struct st_err *err);
+// Before a retry: other options for an ended job (canonical JSON). It answers for submissions with these from then on.
+int st_store_set_options(struct st_store *s, const char *id, struct st_sv options, struct st_err *err);
 // What nobody works on any more: local scans of dead processes, leases that ran out. `lost` (NULL allowed) is called
 // for each, after its change.
 int st_store_sweep(struct st_store *s, uint32_t max_tries, st_job_row_fn *lost, void *ctx, struct st_err *err);

@@ -46,7 +46,7 @@ static int take_job(void *ctx, const void *row, struct st_err *err)
     c->slot = NULL;
     c->memory = 0;
     slot->reserved = false;
-    st_slot_begin(slot, j);
+    st_slot_begin(slot, j, st_client_file(c->client));
     return 0;
 }
 

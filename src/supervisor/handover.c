@@ -34,9 +34,10 @@ static const struct st_record handed_record = ST_RECORD("Handover", struct hande
 
 struct handed_slot {
     struct st_sv pool, config, last_job, reason, evidence, large_pool, restarts; // restarts: numbers, "0,2,..."
-    struct st_sv phase, layer, file, stall, end_reason, end_message, end_resumed, end_phases;
+    struct st_sv phase, layer, file, stall, end_reason, end_message, end_resumed, end_phases, end_result;
     char job[ST_JOB_ID + 1]; // empty: nothing runs in it
-    uint64_t tag, number, generation, asked, memory, fence, attempt, peak, layer_at, layers, bytes, end_peak;
+    uint64_t tag, number, generation, asked, memory, fence, attempt, peak, layer_at, layers, bytes, end_peak,
+        end_unknowns, end_packages;
     int64_t began_ms, progress_ms, progress_wall_ms, ended_ms;
     int64_t deadline_in, kill_in; // ms from now; 0: none
     int pid, pidfd, sock, state, exit_code, exit_signal, end_code;
@@ -83,6 +84,9 @@ static const struct st_field slot_fields[] = {
     TEXT("endMessage", end_message),
     TEXT("endResumed", end_resumed),
     JSON("endPhases", end_phases),
+    TEXT("endResult", end_result),
+    NUMBER("endUnknowns", end_unknowns),
+    NUMBER("endPackages", end_packages),
     {"job", ST_FIELD_ID_AT(SLOT, job)},
     NUMBER("tag", tag),
     NUMBER("number", number),
@@ -154,6 +158,9 @@ static void put_slot(struct st_json_out *w, const struct st_slot *t)
                             .end_message = t->end.message,
                             .end_resumed = t->end.resumed_from,
                             .end_phases = t->end.phases,
+                            .end_result = t->end.result,
+                            .end_unknowns = t->end.unknowns,
+                            .end_packages = t->end.packages,
                             .tag = t->tag,
                             .number = t->number,
                             .generation = t->generation,
@@ -326,6 +333,9 @@ static int take_job(struct st_slot *t, const struct handed_slot *h, struct st_er
                                   .message = h->end_message,
                                   .resumed_from = h->end_resumed,
                                   .phases = h->end_phases,
+                                  .result = h->end_result,
+                                  .unknowns = h->end_unknowns,
+                                  .packages = h->end_packages,
                                   .peak_bytes = h->end_peak};
         st_slot_said_end(t, &e);
     }

@@ -167,7 +167,7 @@ static int start_process(struct st_slot *t, int theirs, struct st_err *err)
     return 0;
 }
 
-static int send_job(struct st_slot *t, const struct st_job *j, uint64_t deadline_ms, struct st_err *err)
+static int send_job(struct st_slot *t, const struct st_job *j, int file, uint64_t deadline_ms, struct st_err *err)
 {
     struct st_worker_job m = {.fence = j->fence,
                               .attempt = j->attempt,
@@ -179,19 +179,20 @@ static int send_job(struct st_slot *t, const struct st_job *j, uint64_t deadline
                               .deadline_ms = deadline_ms,
                               .size = j->size,
                               .has_size = j->has_size,
+                              .has_file = file >= 0,
                               .resume = j->attempt > 1};
     memcpy(m.id, j->id, sizeof m.id);
-    return st_worker_send(t->sock, ST_WORKER_JOB, &m, NULL, 0, 0, err);
+    return st_worker_send(t->sock, ST_WORKER_JOB, &m, &file, file >= 0, 0, err);
 }
 
-static int start(struct st_slot *t, const struct st_job *j, uint64_t deadline_ms, struct st_err *err)
+static int start(struct st_slot *t, const struct st_job *j, int file, uint64_t deadline_ms, struct st_err *err)
 {
     int pair[2];
     if (make_cgroup(t, err) || st_helper_socket(pair, err))
         return -1;
     t->sock = pair[0];
     fcntl(t->sock, F_SETFL, fcntl(t->sock, F_GETFL) | O_NONBLOCK);
-    int rc = send_job(t, j, deadline_ms, err) ? -1 : start_process(t, pair[1], err);
+    int rc = send_job(t, j, file, deadline_ms, err) ? -1 : start_process(t, pair[1], err);
     close(pair[1]);
     return rc;
 }
@@ -222,7 +223,7 @@ void st_slot_idle(struct st_slot *t)
     st_wanted_reconcile(t->sup);
 }
 
-void st_slot_begin(struct st_slot *t, const struct st_job *j)
+void st_slot_begin(struct st_slot *t, const struct st_job *j, int file)
 {
     struct st_err err = {0};
     struct st_mem mem;
@@ -239,7 +240,9 @@ void st_slot_begin(struct st_slot *t, const struct st_job *j)
     t->job.large_pool = strndup(large.len ? large.ptr : "", large.len);
     uint64_t deadline_ms = deadline_of(j, &a);
     t->state = ST_SLOT_STARTING;
-    int rc = start(t, j, deadline_ms, &err);
+    int rc = start(t, j, file, deadline_ms, &err);
+    if (file >= 0)
+        close(file);
     st_arena_release(&a);
     st_mem_release(&mem);
     st_loop_arm(&t->sup->loop, &t->renew, ST_RENEW_MS);

@@ -106,7 +106,8 @@ void st_slot_count_restart(struct st_slot *t, const char *reason); // here and i
 bool st_slot_free_for_job(const struct st_slot *t);
 
 // A job was claimed for it. On failure the job is given back and the slot is as before.
-void st_slot_begin(struct st_slot *t, const struct st_job *job);
+// file: the image, where it came with the submission, else -1; closed here.
+void st_slot_begin(struct st_slot *t, const struct st_job *job, int file);
 void st_slot_stop(struct st_slot *t, enum st_stop_why why, bool at_once);
 void st_slot_kill(struct st_slot *t);
 void st_slot_renewed(struct st_slot *t, enum st_lease lease);

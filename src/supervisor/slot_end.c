@@ -72,7 +72,7 @@ static void on_subject(struct st_slot *t, const struct st_worker_subject *m)
 // Its texts outlive the message.
 void st_slot_said_end(struct st_slot *t, const struct st_worker_end *m)
 {
-    struct st_sv from[] = {m->reason, m->message, m->resumed_from, m->phases};
+    struct st_sv from[] = {m->reason, m->message, m->resumed_from, m->phases, m->result};
     size_t n = 0, total = 1;
     for (size_t i = 0; i < ST_LEN(from); i++)
         total += from[i].len;
@@ -82,7 +82,7 @@ void st_slot_said_end(struct st_slot *t, const struct st_worker_end *m)
     free(t->end_text);
     t->end_text = p;
     t->end = *m;
-    struct st_sv *to[] = {&t->end.reason, &t->end.message, &t->end.resumed_from, &t->end.phases};
+    struct st_sv *to[] = {&t->end.reason, &t->end.message, &t->end.resumed_from, &t->end.phases, &t->end.result};
     for (size_t i = 0; i < ST_LEN(from); i++) {
         if (from[i].len)
             memcpy(p + n, from[i].ptr, from[i].len);
@@ -243,6 +243,7 @@ static void tell_finish(struct st_slot *t, const struct st_verdict *v, struct st
                        .message = message,
                        .evidence = evidence,
                        .resumed_from = t->end.resumed_from,
+                       .result = t->end.result,
                        .peak_bytes = ST_MAX(t->peak, t->end.peak_bytes),
                        .exit_code = v->exit_code,
                        .signal = t->seen.signal,

@@ -216,7 +216,8 @@ static void say_enforcement(struct st_sup *s)
     st_quantity_human(s->host - st_admission_reserve(s->host), can);
     st_sup_say("memory of this host: %s, of which workers get %s", host, can);
     if (s->cg.workers >= 0)
-        st_sup_say("enforcement: cgroup (/%s%sworkers), watched by stella-watchdog", s->cg.path, s->cg.path[0] ? "/" : "");
+        st_sup_say("enforcement: cgroup (/%s%sworkers), watched by stella-watchdog", s->cg.path,
+                   s->cg.path[0] ? "/" : "");
     else
         st_sup_say("enforcement: rlimit and sampling, twice a second: %s", s->cg.why);
 }

@@ -150,20 +150,30 @@ static bool passed_file(void *ctx, struct st_sv path)
     return st_sv_eq(path, *(const struct st_sv *)ctx);
 }
 
+// DIR/NAME/FILE, as the service files its uploads: no way out of the directory.
+static bool uploaded_file(void *ctx, struct st_sv path)
+{
+    struct st_sv dir = *(const struct st_sv *)ctx, rest = st_sv_from(path, dir.len), name, file;
+    return dir.len && st_sv_starts(path, dir) && st_sv_cut(rest, '/', &name, &file) && name.len && file.len &&
+           name.ptr[0] != '.' && file.ptr[0] != '.' && !memchr(file.ptr, '/', file.len);
+}
+
 static int parse(struct source *s, struct st_err *err)
 {
-    struct st_sv path = s->q->options->path, text = st_sv_of(s->q->image);
+    struct st_sv path = s->q->options->path, text = st_sv_of(s->q->image), own = s->q->access.uploads;
     s->opened = (struct st_opened){.fd = -1, .dirfd = -1};
     st_mem_init(&s->mem, 1 << 20, -1);
     st_arena_init(&s->arena, &s->mem);
     if (s->q->file < 0 && s->q->access.service) {
-        if (st_reference_parse(text, NULL, NULL, &s->arena, &s->ref, err))
+        if (st_reference_parse(text, uploaded_file, &own, &s->arena, &s->ref, err))
             return -1;
-        return s->ref.source->network ? 0
-                                      : st_err_set(err, ST_E_INPUT,
-                                                   "'%.200s' is on somebody's machine: a job takes an image from a "
-                                                   "registry, or the file that `stella scan image` passes",
-                                                   s->q->image);
+        bool good = s->ref.source->network ||
+                    (s->ref.source->takes == ST_TAKES_PATH && st_sv_eq(s->ref.path, text) && uploaded_file(&own, text));
+        return good ? 0
+                    : st_err_set(err, ST_E_INPUT,
+                                 "'%.200s' is on somebody's machine: a job takes an image from a "
+                                 "registry, or the file that `stella scan image` passes",
+                                 s->q->image);
     }
     if (s->q->file < 0)
         return st_reference_parse(text, st_reference_exists, NULL, &s->arena, &s->ref, err);

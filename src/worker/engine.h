@@ -17,7 +17,8 @@ struct st_engine_access {
     int source; // enum st_source_choice, of a reference without a scheme
     bool verbose;
     bool service;          // a job: no path and no daemon of this machine, no registry at a private address ...
-    struct st_sv private_; // ... but those of these "HOST[:PORT],HOST"
+    struct st_sv uploads;  // ... but files below this directory ("HOME/uploads/"), which the service itself wrote ...
+    struct st_sv private_; // ... and registries of this list, "HOST[:PORT],HOST"
 };
 
 struct st_engine_output {
@@ -46,13 +47,13 @@ struct st_engine_request {
     int file; // an open file, pipe or directory that is the image; -1: by `image`. Borrowed
     const struct st_engine_output *outputs;
     size_t n_outputs;
-    struct st_out *out;      // standard output
-    bool sync;               // outputs have reached the disk when they get their names
-    const char *spill;       // directory of spill files where $TMPDIR is not set; NULL: /var/tmp
-    const char *home;        // state directory, for checkpoints; NULL: none are kept
-    const char *checkpoints; // directory in it, "jobs/ID"; NULL: named by the image
-    bool resume;             // use checkpoints of an earlier attempt
-    const char *cache_dir;   // NULL: no cache
+    struct st_out *out;                // standard output
+    bool sync;                         // outputs have reached the disk when they get their names
+    const char *spill;                 // directory of spill files where $TMPDIR is not set; NULL: /var/tmp
+    const char *home;                  // state directory, for checkpoints; NULL: none are kept
+    const char *checkpoints;           // directory in it, "jobs/ID"; NULL: named by the image
+    bool resume;                       // use checkpoints of an earlier attempt
+    const char *cache_dir;             // NULL: no cache
     uint64_t cache_bytes, cache_age_s; // its limits (keys cache.max_bytes, cache.ttl); 0: the standard ones
     struct st_scan_stream stream;
     uint64_t checkpoint_files; // as in struct st_scan_request

@@ -7,6 +7,7 @@
 #include "base/quantity.h"
 #include "scan/fragstore.h"
 #include "worker/engine.h"
+#include "worker/profile.h"
 #include "worker/result.h"
 #include "worker/sbom_file.h"
 #include "worker/test_leak.h"
@@ -24,7 +25,7 @@
 
 struct config {
     bool layer_dedup, incremental, has_threshold;
-    uint64_t threshold, timeout_s;
+    uint64_t threshold, timeout_s, cache_bytes, cache_age_s;
     struct st_sv allow_private;
 };
 
@@ -37,6 +38,10 @@ static void set_key(struct config *c, struct st_sv key, struct st_sv value)
         c->incremental = st_sv_eq(value, ST_SV("true"));
     else if (st_sv_eq(key, ST_SV("sbom.streaming_threshold")))
         c->has_threshold = st_sv_eq(value, ST_SV("0")) || st_quantity_read(value, &c->threshold);
+    else if (st_sv_eq(key, ST_SV("cache.max_bytes")))
+        st_quantity_read(value, &c->cache_bytes);
+    else if (st_sv_eq(key, ST_SV("cache.ttl"))) // off, or older than anything: never
+        c->cache_age_s = st_duration_read(value, &c->cache_age_s) ? c->cache_age_s : UINT64_MAX;
     else if (st_sv_eq(key, ST_SV("timeouts.scan")))
         st_duration_read(value, &c->timeout_s);
     else if (st_sv_eq(key, ST_SV("registry.allow_private")) && !st_sv_eq(value, ST_SV("none")))
@@ -86,8 +91,8 @@ struct run {
     struct in_work work[IN_WORK];
     uint64_t finished; // bytes of layers that are done
     int64_t told_ms, since_ms;
-    uint64_t write_ms;
-    bool written;     // the result is complete, though the verdict may be against it (--strict, --keep-going)
+    uint64_t write_ms, budget;
+    bool written;           // the result is complete, though the verdict may be against it (--strict, --keep-going)
     char result_words[200]; // formats
     struct st_scan_observer scan;
     struct st_engine_observer observer;
@@ -190,6 +195,16 @@ static void on_at(void *ctx, size_t layer, uint64_t entries, struct st_sv path)
     tell(run, false);
 }
 
+// Only where tests leak: what a process does whose allocation is refused.
+static void refused(struct run *run)
+{
+    struct st_worker_end end = {
+        .exit_code = 1, .reason = ST_SV("oom"), .message = ST_SV("memory allocation failed: a leak for tests")};
+    say(run, ST_LOG_ERROR, "sbom", ST_SV_FMT, ST_SV_ARG(end.message));
+    st_worker_send(run->r->sock, ST_WORKER_END, &end, NULL, 0, SEND_MS, NULL);
+    _exit(0);
+}
+
 static void on_done(void *ctx, size_t layer, bool cached)
 {
     struct run *run = ctx;
@@ -199,7 +214,8 @@ static void on_done(void *ctx, size_t layer, bool cached)
         w->used = false;
     }
     tell(run, false);
-    st_test_leak(run->r->job->image);
+    if (st_test_leak(run->r->job->image))
+        refused(run);
 }
 
 static void on_end(void *ctx)
@@ -229,18 +245,24 @@ static void on_writing(void *ctx)
     phase(run, "write");
 }
 
-// What a person is told of files that could not be read goes beside the SBOMs: the client of a service prints it.
-static int write_unknowns(struct run *run, const struct st_inventory *inv, struct st_err *err)
+// What a person is told goes beside the SBOMs: the client of a service prints it.
+static int write_beside(struct run *run, const char *name, const struct st_scan *scan, struct st_err *err)
 {
     char path[PATH_MAX];
     struct st_out o;
-    if (st_result_file(&run->dir, ST_RESULT_UNKNOWNS, path, err))
+    int rc = 0;
+    if (st_result_file(&run->dir, name, path, err))
         return -1;
     ST_AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return st_err_sys(err, "cannot write %s", path);
     st_out_init_fd(&o, fd);
-    int rc = st_engine_say_unknowns(inv, &o, err);
+    if (!strcmp(name, ST_RESULT_UNKNOWNS))
+        rc = st_engine_say_unknowns(st_scan_inventory(scan), &o, err);
+    else if (!strcmp(name, ST_RESULT_PROFILE))
+        st_profile_text(scan, run->budget, &o);
+    else
+        st_profile_json(scan, run->budget, &o);
     if (st_out_finish(&o, rc ? NULL : err) || rc)
         return -1;
     return fsync(fd) ? st_err_sys(err, "cannot write %s", path) : 0;
@@ -249,7 +271,11 @@ static int write_unknowns(struct run *run, const struct st_inventory *inv, struc
 static int on_written(void *ctx, const struct st_scan *scan, struct st_err *err)
 {
     struct run *run = ctx;
-    int rc = write_unknowns(run, st_scan_inventory(scan), err);
+    int rc = write_beside(run, ST_RESULT_UNKNOWNS, scan, err);
+    if (rc == 0)
+        rc = write_beside(run, ST_RESULT_PROFILE, scan, err);
+    if (rc == 0)
+        rc = write_beside(run, ST_RESULT_PROFILE_JSON, scan, err);
     if (rc == 0)
         rc = st_result_sync(&run->dir, run->r->job->home.ptr, err);
     run->write_ms = (uint64_t)(st_clock_mono_ms() - run->since_ms);
@@ -370,11 +396,12 @@ static int scan(struct run *run, struct st_err *err)
     ST_AUTO_FREE struct outputs *outputs = calloc(1, sizeof *outputs);
     const char *cache, **insecure;
     size_t n_insecure;
-    struct st_sv cache_path;
+    struct st_sv cache_path, uploads;
     if (!outputs)
         return st_err_nomem(err);
     if (choose_outputs(run, outputs, err) || insecure_hosts(run, &insecure, &n_insecure, err) ||
-        st_arena_fmt(run->a, &cache_path, err, "%s/cache", job->home.ptr))
+        st_arena_fmt(run->a, &cache_path, err, "%s/cache", job->home.ptr) ||
+        st_arena_fmt(run->a, &uploads, err, "%s/uploads/", job->home.ptr))
         return -1;
     cache = cache_path.ptr;
     struct st_engine_request q = {
@@ -385,6 +412,7 @@ static int scan(struct run *run, struct st_err *err)
                    .n_insecure = n_insecure,
                    .source = ST_FROM_REGISTRY,
                    .service = true,
+                   .uploads = uploads,
                    .private_ = c->allow_private},
         .file = run->r->file,
         .outputs = outputs->at,
@@ -395,6 +423,8 @@ static int scan(struct run *run, struct st_err *err)
         .checkpoints = run->dir.checkpoints,
         .resume = job->resume,
         .cache_dir = (run->options.has_cache ? run->options.cache : c->layer_dedup) ? cache : NULL,
+        .cache_bytes = c->cache_bytes,
+        .cache_age_s = c->cache_age_s,
         .stream = {.sized = c->has_threshold, .from = c->threshold, .above = job->memory_limit / 2},
         .checkpoint_files = c->incremental ? ST_WORKER_CHECKPOINT_FILES : 0,
         .deadline_ms = deadline(run),
@@ -403,8 +433,10 @@ static int scan(struct run *run, struct st_err *err)
     };
     if (budget(run, &q.memory, err))
         return -1;
-    say(run, ST_LOG_DEBUG, "sbom", "budget %" PRIu64 " MiB of a limit of %" PRIu64 " MiB, incremental mode %s, cache %s",
-        q.memory >> 20, job->memory_limit >> 20, c->incremental ? "on" : "off", q.cache_dir ? "on" : "off");
+    run->budget = q.memory;
+    say(run, ST_LOG_DEBUG, "sbom",
+        "budget %" PRIu64 " MiB of a limit of %" PRIu64 " MiB, incremental mode %s, cache %s", q.memory >> 20,
+        job->memory_limit >> 20, c->incremental ? "on" : "off", q.cache_dir ? "on" : "off");
     return st_engine_scan(&q, &run->result, err);
 }
 
@@ -483,8 +515,9 @@ void st_run_job(const struct st_run_job *r, struct st_worker_end *ret, struct st
     const char *reason = NULL;
     int rc = prepare(run, &job, &err);
     if (rc == 0 && run->options.file && !job.has_file) {
-        rc = st_err_set(&err, ST_E_NOTFOUND,
-                        "the file that came with the submission is gone: submit it again, or stella scan image --retry");
+        rc =
+            st_err_set(&err, ST_E_NOTFOUND,
+                       "the file that came with the submission is gone: submit it again, or stella scan image --retry");
         reason = "source_gone";
     }
     if (rc == 0) {

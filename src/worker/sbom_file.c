@@ -52,6 +52,15 @@ void st_sbom_file_drop(struct st_sbom_file *f)
     f->fd = -1;
 }
 
+int st_sbom_file_keep(struct st_sbom_file *f, const char *path, struct st_err *err)
+{
+    if (!f->special && rename(f->aside, path))
+        return st_err_sys(err, "cannot write %s", path);
+    close(f->fd);
+    f->fd = -1;
+    return 0;
+}
+
 int st_sbom_file_write(struct st_sbom_file *f, const char *path, const char *format, const struct st_inventory *inv,
                        const struct st_sbom_options *opt, bool sync, struct st_err *err)
 {
@@ -62,11 +71,5 @@ int st_sbom_file_write(struct st_sbom_file *f, const char *path, const char *for
         rc = rc ? rc : st_err_wrap(err, "%s", path);
     if (rc == 0 && sync && fsync(f->fd))
         rc = st_err_sys(err, "cannot write %s", path);
-    if (rc == 0 && !f->special && rename(f->aside, path))
-        rc = st_err_sys(err, "cannot write %s", path);
-    if (rc == 0) {
-        close(f->fd);
-        f->fd = -1;
-    }
-    return rc;
+    return rc ? rc : st_sbom_file_keep(f, path, err);
 }

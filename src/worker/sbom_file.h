@@ -18,6 +18,7 @@ int st_sbom_file_open(struct st_sbom_file *f, const char *path, struct st_err *e
 // Write the document and give the file its name. sync: it has reached the disk before.
 int st_sbom_file_write(struct st_sbom_file *f, const char *path, const char *format, const struct st_inventory *inv,
                        const struct st_sbom_options *opt, bool sync, struct st_err *err);
+int st_sbom_file_keep(struct st_sbom_file *f, const char *path, struct st_err *err); // written by others: its name
 void st_sbom_file_drop(struct st_sbom_file *f); // not renamed: the name stays what it was; safe when not open
 
 // The document into `out`, which the caller finishes.

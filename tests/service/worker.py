@@ -119,7 +119,7 @@ def test_life():
     end = w.end()
     ok(end.get("reason") is None and end.get("exitCode") == 0 and w.code == 0, "a job ends complete", (end, w.err))
     got = result()
-    ok(sorted(got) == ["cyclonedx-json", "purls", "spdx-json", "table", "unknowns"], "its files", list(got))
+    ok(sorted(got) == ["cyclonedx-json", "profile", "profile-json", "purls", "spdx-json", "table", "unknowns"], "its files", list(got))
     for f in ("cyclonedx-json", "purls", "spdx-json", "table"):
         ok(got.get(f) == local(WORK + "/app.tar", "--format", f), f"{f}: the bytes of a local scan")
     ok(end["result"] == "cyclonedx-json,spdx-json,purls,table" and end["unknowns"] == 1 and end["packages"] > 200,
@@ -342,6 +342,40 @@ def test_config():
     end = w.end()
     ok(end["reason"] == "oom" and end["exitCode"] == 1 and any("heap exhausted" in l for l in w.lines(level="error")),
        "a spent budget: " + str(end["message"])[:100], (end, w.lines()))
+
+
+def test_leak():
+    """The leak of the tests, and that a release has none."""
+    global STELLA
+    leaking = sys.argv[3]
+    hook = b"STELLA_TEST_LEAK"
+    ok(hook not in open(STELLA, "rb").read(), "stella has no leak for tests")
+    ok(hook in open(leaking, "rb").read(), "another program has")
+    os.makedirs(WORK + "/bin")
+    shutil.copy(leaking, WORK + "/bin/stella")
+    shutil.copy(os.path.join(os.path.dirname(STELLA), "stella-analyze"), WORK + "/bin")
+    STELLA = WORK + "/bin/stella"
+    open(WORK + "/app.tar", "wb").write(images.small_image().docker_archive())
+    w = run(WORK + "/app.tar", env={"STELLA_TEST_LEAK": "other"})
+    ok(w.end().get("exitCode") == 0, "another image is left alone")
+    w = run(WORK + "/app.tar", env={"STELLA_TEST_LEAK": "app=24Mi"}, fence=2)
+    end = w.end()
+    ok(end.get("exitCode") == 0 and end["peakBytes"] > 24 * MIB, "so much, and no more", end)
+    w = run(WORK + "/app.tar", env={"STELLA_TEST_LEAK": "app"}, fence=3)
+    time.sleep(1)
+    rss = int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{w.p.pid}/status").read())[1]) >> 10
+    w.p.kill()
+    ok(rss > 60 and w.end() == {} and w.code == -9 and os.listdir(f"{HOME}/jobs/{ID}1"), f"until it is killed: {rss} MiB")
+    w = run(WORK + "/app.tar", fence=4, resume=True)
+    ok(w.end().get("resumedFrom") == ID + "1", "the next attempt goes on from the layer that was done")
+    import resource
+    old = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (64 * MIB, old[1]))
+    w = run(WORK + "/app.tar", env={"STELLA_TEST_LEAK": "app"}, fence=5)
+    resource.setrlimit(resource.RLIMIT_DATA, old)
+    end = w.end()
+    ok(end.get("reason") == "oom" and any("memory allocation failed" in l for l in w.lines(level="error")),
+       "a refused allocation is a memory death by its words", end)
 
 
 globals()["test_" + TEST]()

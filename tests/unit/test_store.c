@@ -91,6 +91,43 @@ static void test_version_1(void)
     st_store_close(s);
 }
 
+// tests/store/v2.sql was dumped from the file of a service of version 2, with a queue, pools, configuration and a log.
+static void test_version_2(void)
+{
+    static char dump[64 * 1024];
+    char name[PATH_MAX];
+    struct st_err err = {0};
+    struct st_store *s = NULL;
+    struct seen all = {0}, one = {0}, stray = {0}, got = {0};
+    snprintf(name, sizeof name, "%s/store/v2.sql", getenv("ST_TESTS") ? getenv("ST_TESTS") : "tests");
+    TAP_OK(read_file(name, dump, sizeof dump) > 1000, "a dump of version 2");
+    drop_files();
+    sql(dump);
+    TAP_OK(st_store_open(home, false, &s, &err) == 0, "a store of version 2 opens %s", err.text);
+    if (!s)
+        return;
+    TAP_OK(st_store_list(s, &(struct st_job_filter){0}, see, &all, &err) == 0 && all.n == 6, "its jobs are there: %d",
+           all.n);
+    TAP_OK(st_store_get(s, ST_SV("88d0b5eedc3936398dc49a864623fe4c"), see, &one, &err) == 0 &&
+               one.last.state == ST_JOB_FAILED && !strcmp(one.reason, "oom") && one.last.exit_code == 137 &&
+               one.last.fence == 1 && one.last.result.len == 0 && one.last.unknowns == 0,
+           "as they were");
+    TAP_OK(st_store_sweep(s, 5, see, &stray, &err) == 0 && stray.n == 1 && !strcmp(stray.reason, "killed"),
+           "the lease of an earlier boot is over");
+    struct st_claim c = {.pool = ST_SV("default"), .worker = ST_SV("host/default-1"), .lease_ms = 60000};
+    TAP_OK(st_store_claim(s, &c, see, &got, &err) == 1, "the queue goes on %s", err.text);
+    struct st_end end = {.fence = got.last.fence,
+                         .state = ST_JOB_COMPLETED,
+                         .result = ST_SV("cyclonedx-json,purls"),
+                         .unknowns = 2,
+                         .packages = 70};
+    memcpy(end.id, got.last.id, sizeof end.id);
+    TAP_OK(st_store_finish(s, &end, 5, NULL, &err) == 0 && st_store_get(s, st_sv_of(end.id), see, &got, &err) == 0 &&
+               got.last.unknowns == 2 && got.last.packages == 70,
+           "and keeps results %s", err.text);
+    st_store_close(s);
+}
+
 static void test_newer(void)
 {
     static char before[256 * 1024], after[256 * 1024];
@@ -264,6 +301,7 @@ int main(void)
     st_home_file(home, "stella.db", path, NULL);
     test_files();
     test_version_1();
+    test_version_2();
     test_newer();
     test_damaged();
     test_full_disk();

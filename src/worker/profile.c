@@ -1,9 +1,7 @@
-#include "cli/profile.h"
+#include "worker/profile.h"
 
-#include "base/fd.h"
 #include "base/json.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -43,7 +41,7 @@ static void sentence(const struct st_scan *scan, uint64_t budget, struct st_out 
     st_out_puts(o, "\n");
 }
 
-static void text_report(const struct st_scan *scan, uint64_t budget, struct st_out *o)
+void st_profile_text(const struct st_scan *scan, uint64_t budget, struct st_out *o)
 {
     const struct st_scan_profile *p = st_scan_profile(scan);
     const struct st_scan_layer *l = st_scan_layers(scan);
@@ -63,7 +61,7 @@ static void text_report(const struct st_scan *scan, uint64_t budget, struct st_o
     }
 }
 
-static void json_report(const struct st_scan *scan, uint64_t budget, struct st_out *o)
+void st_profile_json(const struct st_scan *scan, uint64_t budget, struct st_out *o)
 {
     const struct st_scan_profile *p = st_scan_profile(scan);
     const struct st_scan_layer *l = st_scan_layers(scan);
@@ -111,18 +109,4 @@ static void json_report(const struct st_scan *scan, uint64_t budget, struct st_o
     st_json_close(&w, ']');
     st_json_close(&w, '}');
     st_out_putc(o, '\n');
-}
-
-int st_profile_report(const struct st_scan *scan, uint64_t budget, const char *path, struct st_err *err)
-{
-    struct st_out o;
-    ST_AUTO_CLOSE int fd = path ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666) : -1;
-    if (path && fd < 0)
-        return st_err_sys(err, "cannot write %s", path);
-    st_out_init_fd(&o, path ? fd : 2);
-    if (path)
-        json_report(scan, budget, &o);
-    else
-        text_report(scan, budget, &o);
-    return st_out_finish(&o, err);
 }
