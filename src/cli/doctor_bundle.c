@@ -97,7 +97,7 @@ static int by_text(const void *a, const void *b)
 // Names only: a value may hold a password.
 static void write_variables(struct st_out *o)
 {
-    const char *names[64];
+    const char *names[64] = {NULL};
     size_t n = 0;
     for (char **e = environ; *e && n < ST_LEN(names); e++)
         if (!strncmp(*e, "STELLA_", 7))
@@ -160,6 +160,9 @@ static const struct {
     {"environment.txt", write_environment},
     {"status.json", .op = "status.get", .format = ST_FORMAT_JSON, .store = true},
     {"queue.json", .op = "queue.stats", .format = ST_FORMAT_JSON, .store = true},
+    {"resources.json", .op = "resources.stats", .format = ST_FORMAT_JSON, .store = true},
+    {"cache.json", .op = "cache.stats", .format = ST_FORMAT_JSON, .store = true},
+    {"deadletter.json", .op = "deadletter.stats", .format = ST_FORMAT_JSON, .store = true},
     {"queue-pools.json", .op = "queue.pools", .format = ST_FORMAT_JSON, .store = true},
     {"pools.json", .op = "pools.list", .format = ST_FORMAT_JSON, .store = true},
     {"workers.json", .op = "workers.list", .format = ST_FORMAT_JSON, .store = true},
