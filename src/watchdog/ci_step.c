@@ -35,11 +35,11 @@ static const struct {
 #undef ROW
 };
 
-void st_wd_github_parse(struct st_sv environ, struct st_wd_github *ret)
+void st_wd_github_parse(struct st_sv vars, struct st_wd_github *ret)
 {
     struct st_sv entry;
     *ret = (struct st_wd_github){.actions = false};
-    while (st_sv_split(&environ, '\0', &entry)) {
+    while (st_sv_split(&vars, '\0', &entry)) {
         if (st_sv_eq(entry, ST_SV("GITHUB_ACTIONS=true")))
             ret->actions = true;
         for (size_t i = 0; i < ST_LEN(variables); i++)

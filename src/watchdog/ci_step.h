@@ -25,7 +25,7 @@ enum st_wd_line {
 };
 
 // Whole environ text (NUL-separated). Pure.
-void st_wd_github_parse(struct st_sv environ, struct st_wd_github *ret);
+void st_wd_github_parse(struct st_sv vars, struct st_wd_github *ret);
 
 // Ask the processes in order until one says which run it is; when it is a GitHub job and `message` is not empty, write
 // it as an error command. At most `ms` in all. Returns what became of the line.
