@@ -269,11 +269,19 @@ int st_job_layer(struct st_proto_msg *m, struct st_layer_watch *watch, struct st
     struct blob_range blob = {.mem = &mem, .fd = -1};
     uint64_t limit = st_wire_u64(&m->in), spill_at = st_wire_u64(&m->in);
     blob.from = (enum st_job_from)st_wire_max(&m->in, ST_JOB_FROM_MAX - 1);
-    size_t needs = blob.from == ST_JOB_ASKED ? 1 : 2; // out, blob
+    struct st_layer_part part = {.fd = -1};
+    part.every = st_wire_u64(&m->in);
+    part.resume = st_wire_max(&m->in, 1);
+    size_t needs = (blob.from == ST_JOB_ASKED ? 1 : 2) + (part.every != 0); // out, blob, checkpoints
     if (m->n_fds < needs)
         return bad_message(err);
-    if (needs > 1)
+    if (blob.from != ST_JOB_ASKED)
         blob.fd = m->fds[1];
+    if (part.every) {
+        part.fd = m->fds[needs - 1];
+        part.out = m->fds[0];
+        opt.part = &part;
+    }
     st_mem_init(&mem, (size_t)limit, m->n_fds > needs ? m->fds[needs] : -1);
     mem.spill_at = (size_t)spill_at;
     opt.rootfs = blob.from == ST_JOB_PIPE;
@@ -294,7 +302,16 @@ int st_job_layer(struct st_proto_msg *m, struct st_layer_watch *watch, struct st
         return bad_message(err);
     struct st_layer_source src = {open_range, &blob, blob.from != ST_JOB_PIPE};
     struct st_layer_stats stats;
-    int rc = scan_to(&mem, &src, &opt, m->fds[0], &stats, err);
+    struct st_err why = {0};
+    int rc = scan_to(&mem, &src, &opt, m->fds[0], &stats, &why);
+    if (rc && why.code == ST_E_CONFLICT && opt.part) { // the checkpoint is of other bytes: from the beginning
+        part.resume = false;
+        rc = ftruncate(m->fds[0], 0) || lseek(m->fds[0], 0, SEEK_SET)
+                 ? st_err_sys(&why, "fragment")
+                 : scan_to(&mem, &src, &opt, m->fds[0], &stats, &why);
+    }
+    if (rc && err)
+        *err = why;
     st_mem_release(&mem);
     return rc;
 }

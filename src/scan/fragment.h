@@ -77,6 +77,11 @@ int st_frag_put_unknown(struct st_frag_writer *w, enum st_unknown_reason reason,
                         struct st_err *err);
 // Emit functions of the file that was started last; valid as long as the writer.
 const struct st_emit *st_frag_emit(struct st_frag_writer *w);
+// For checkpoints within a layer: everything so far is in the file; its length.
+int st_frag_writer_mark(struct st_frag_writer *w, uint64_t *ret_length, struct st_err *err);
+// What another writer wrote at this place, and how many FILE records there are then.
+int st_frag_writer_raw(struct st_frag_writer *w, struct st_sv bytes, struct st_err *err);
+void st_frag_writer_files(struct st_frag_writer *w, uint64_t files);
 // The END record and the checksum. Nothing may follow.
 int st_frag_finish(struct st_frag_writer *w, const struct st_layer_stats *stats, struct st_err *err);
 

@@ -261,6 +261,30 @@ void st_frag_writer_free(struct st_frag_writer *w)
     st_mem_free(w->mem, w, sizeof *w);
 }
 
+int st_frag_writer_mark(struct st_frag_writer *w, uint64_t *ret_length, struct st_err *err)
+{
+    if (flush_owned(w, err) || flush_u64(w, ST_FRAG_PATHS, w->items, &w->n_items, err))
+        return -1;
+    st_out_flush(&w->out);
+    if (w->out.err.code) {
+        if (err)
+            *err = w->out.err;
+        return -1;
+    }
+    *ret_length = w->out.total;
+    return 0;
+}
+
+int st_frag_writer_raw(struct st_frag_writer *w, struct st_sv bytes, struct st_err *err)
+{
+    return put_bytes(w, bytes, err);
+}
+
+void st_frag_writer_files(struct st_frag_writer *w, uint64_t files)
+{
+    w->files = files;
+}
+
 int st_frag_finish(struct st_frag_writer *w, const struct st_layer_stats *s, struct st_err *err)
 {
     if (flush_owned(w, err) || flush_u64(w, ST_FRAG_PATHS, w->items, &w->n_items, err))

@@ -53,10 +53,12 @@ static uint32_t type_bits(enum st_tar_type type)
 static int entry(struct layer_scan *s, const struct st_tar_entry *e, struct st_err *err)
 {
     int rc = 0;
+    if (s->replaying && e->type != ST_TAR_DIR && st_sv_starts(st_sv_basename(e->path), ST_SV(".wh.")))
+        return 0;
     if (e->type != ST_TAR_DIR && !s->opt->rootfs && whiteout(s, e->path, &rc, err))
         return rc;
     uint64_t hash = st_path_hash(e->path);
-    if (st_frag_put_item(s->out, e->type == ST_TAR_DIR ? ST_ITEM_DIR : ST_ITEM_NONDIR, hash, err))
+    if (!s->replaying && st_frag_put_item(s->out, e->type == ST_TAR_DIR ? ST_ITEM_DIR : ST_ITEM_NONDIR, hash, err))
         return -1;
     if (e->path.len == 0)
         return 0;
@@ -68,8 +70,12 @@ static int entry(struct layer_scan *s, const struct st_tar_entry *e, struct st_e
                            .size = e->size,
                            .entry = e->index,
                            .offset = e->offset};
+    if (s->replaying)
+        return layer_part_replay(s, &f, e, want, without_names(want, n), err);
+    s->naming = true;
     if (n && by_name(s, &f, want, n, err))
         return -1;
+    s->naming = false;
     n = without_names(want, n);
     if (e->type != ST_TAR_HARDLINK && e->type != ST_TAR_DIR)
         layer_again_forget(s, hash);
@@ -113,7 +119,7 @@ static int walk(struct layer_scan *s, struct st_stream *in, struct st_err *err)
     int rc = s->tar ? 1 : -1;
     while (rc > 0 && (rc = st_tar_next(s->tar, &e, err)) > 0) {
         s->stats.entries = e.index + 1;
-        if (entry(s, &e, err)) {
+        if (layer_part_entry(s, in, e.index, err) || entry(s, &e, err)) {
             rc = -1;
             break;
         }
@@ -125,6 +131,9 @@ static int walk(struct layer_scan *s, struct st_stream *in, struct st_err *err)
     }
     st_tar_free(s->tar);
     s->tar = NULL;
+    s->part_on = false; // the second pass is done as a whole
+    if (rc == 0 && s->replaying)
+        rc = st_err_set(err, ST_E_CONFLICT, "the checkpoint is of a longer layer");
     // What stands behind the end of the archive belongs to the blob and to its digests.
     return rc < 0 || st_stream_drain(in, err) < 0 ? -1 : 0;
 }
@@ -179,6 +188,8 @@ static int first_pass(struct layer_scan *s, const struct st_layer_source *src, s
         in = st_stream_digest(s->mem, in, diff, err);
     if (rc == 0 && in)
         in = st_stream_limit(s->mem, in, raw, ST_LAYER_BYTES_MAX, ST_LAYER_RATIO_MAX, err);
+    if (rc == 0 && in && s->part_on)
+        in = st_stream_consumed(s->mem, in, err);
     if (rc == 0)
         rc = in ? walk(s, in, err) : -1;
     if (rc && in && tee)
@@ -217,7 +228,10 @@ int st_layer_scan(struct st_mem *mem, const struct st_layer_source *src, const s
     st_map_init(&s.linked, mem);
     st_buf_init(&s.links, mem);
     st_map_init(&s.again_by_path, mem);
-    int rc = first_pass(&s, src, err);
+    st_buf_init(&s.events, mem);
+    int rc = layer_part_begin(&s, err);
+    if (rc == 0)
+        rc = first_pass(&s, src, err);
     if (rc == 0)
         rc = layer_again_read(&s, src, err);
     if (rc == 0) {
@@ -226,6 +240,7 @@ int st_layer_scan(struct st_mem *mem, const struct st_layer_source *src, const s
         rc = st_frag_finish(out, &s.stats, err);
     }
     layer_again_free(&s);
+    st_buf_release(&s.events);
     st_map_release(&s.parsed);
     st_buf_release(&s.file_cats);
     st_buf_release(&s.ranges);

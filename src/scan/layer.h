@@ -23,6 +23,7 @@ struct st_layer_watch {
     _Atomic uint64_t stored, bytes, entries; // read of the blob, of the tar stream, tar entries
     _Atomic uint64_t archive;                // STREAM: read of the outer archive
     _Atomic uint64_t used, peak, spilled;    // memory budget
+    _Atomic uint64_t resumed;                // entries that a checkpoint within the layer had already
     _Atomic uint32_t parsing;                // 1 while a cataloger runs
     uint32_t path_len;
     char path[ST_WATCH_PATH_MAX]; // cut when longer
@@ -35,6 +36,14 @@ struct st_layer_source {
     bool again; // may be opened more than once
 };
 
+// Checkpoints within the layer (layer_part.c).
+struct st_layer_part {
+    int fd;         // borrowed: the file that they are kept in; -1: none
+    int out;        // borrowed: the fragment that is being written, to be read from
+    uint64_t every; // entries between two
+    bool resume;    // go on from what is in it
+};
+
 struct st_layer_options {
     const struct st_classifier *classifier; // of st_catalogers
     // Hex digests that must match (ST_E_CORRUPT otherwise); "" = not checked. digest is always computed when
@@ -45,10 +54,12 @@ struct st_layer_options {
     // Paths that a parser died on in an earlier try: named as unknown (crash), not parsed.
     const struct st_sv *skip;
     size_t n_skip;
-    struct st_layer_watch *watch; // NULL allowed
+    struct st_layer_watch *watch;     // NULL allowed
+    const struct st_layer_part *part; // NULL: none. Not with `rootfs`, nor where the blob cannot be opened again
 };
 
 // Writes the whole fragment, END record included. ST_E_CORRUPT, ST_E_LIMIT: the layer is bad. ret_stats as in END.
+// ST_E_CONFLICT: what `part` had is of other bytes; the fragment is to be begun anew, without.
 int st_layer_scan(struct st_mem *mem, const struct st_layer_source *src, const struct st_layer_options *opt,
                   struct st_frag_writer *out, struct st_layer_stats *ret_stats, struct st_err *err);
 

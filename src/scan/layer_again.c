@@ -57,7 +57,7 @@ int layer_again_whole(struct layer_scan *s, const struct layer_file *f, uint8_t 
     struct layer_again a = {
         .path_hash = f->hash, .exact = f->entry, .link_entry = f->entry, .mode = f->mode, .cataloger = cataloger};
     keep_place(s, f);
-    return want_again(s, a, f->path, err);
+    return want_again(s, a, f->path, err) || layer_part_log(s, LAYER_EVENT_AGAIN, cataloger, err) ? -1 : 0;
 }
 
 void layer_again_forget(struct layer_scan *s, uint64_t hash)
@@ -114,7 +114,7 @@ int layer_again_link(struct layer_scan *s, const struct st_tar_entry *e, uint64_
                 counts = true;
                 have |= 1ull << i;
             }
-        if (counts && st_frag_put_alias(s->out, e->index, e->path, number, err))
+        if (counts && !s->replaying && st_frag_put_alias(s->out, e->index, e->path, number, err))
             return -1;
     }
     for (size_t i = 0; i < n; i++) {

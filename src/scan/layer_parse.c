@@ -21,7 +21,8 @@ static int start(struct lazy *l, struct st_err *err)
         return 0;
     const char *name = st_catalogers[l->cataloger]->name;
     if (st_frag_put_file(l->s->out, l->entry, l->p->path, name, &l->number, err) ||
-        st_buf_addc(&l->s->file_cats, (char)l->cataloger, err))
+        st_buf_addc(&l->s->file_cats, (char)l->cataloger, err) ||
+        layer_part_log(l->s, LAYER_EVENT_FILE, l->cataloger, err))
         return -1;
     l->started = true;
     return 0;
@@ -115,7 +116,15 @@ static bool skipped(const struct layer_scan *s, struct st_sv path)
     return false;
 }
 
-static int remember(struct layer_scan *s, uint64_t path_hash, uint64_t number, struct st_err *err)
+size_t layer_catalogers(void)
+{
+    size_t n = 0;
+    while (st_catalogers[n])
+        n++;
+    return n;
+}
+
+int layer_remember(struct layer_scan *s, uint64_t path_hash, uint64_t number, struct st_err *err)
 {
     bool fresh;
     uint64_t *v = st_map_put(&s->parsed, path_hash, &fresh, err);
@@ -124,7 +133,7 @@ static int remember(struct layer_scan *s, uint64_t path_hash, uint64_t number, s
     // Several catalogers of one entry come one after the other; a later entry of the same path starts anew.
     bool follows = !fresh && (*v & 0xFF) && (*v >> 8) + (*v & 0xFF) == number && (*v & 0xFF) < 0xFF;
     *v = follows ? *v + 1 : number << 8 | 1;
-    return 0;
+    return layer_part_log(s, LAYER_EVENT_PARSED, number, err);
 }
 
 // Calls one cataloger and turns what it says about a bad file into an unknown. 1: wants the file again.
@@ -162,7 +171,7 @@ static int parse_one(struct layer_scan *s, const struct layer_file *f, uint8_t c
     if (rc == 0 && f->anyway)
         rc = start(&l, err);
     if (rc == 0 && l.started && !f->link)
-        rc = remember(s, f->hash, l.number, err);
+        rc = layer_remember(s, f->hash, l.number, err);
     return rc;
 }
 

@@ -30,6 +30,7 @@ struct worker {
     struct st_analyzer a;
     struct task *task; // NULL: idle
     int out, spill;    // owned
+    int part;          // owned: checkpoints within the layer; -1: none
     int blob;          // owned when own_blob
     bool own_blob;
     enum st_job_from from;
@@ -187,6 +188,22 @@ static void put_digests(struct st_wire_out *o, const struct st_scan *s, size_t i
     st_wire_put_sv(o, check_diff ? diff : none);
 }
 
+static void part_name(size_t layer, char ret[static 32])
+{
+    snprintf(ret, 32, "%04zu.part", layer);
+}
+
+// A directory is read through a pipe, which cannot be read again.
+static void open_part(struct pool *p, struct worker *w, const struct task *t)
+{
+    char name[32];
+    const struct st_scan *s = p->s;
+    if (!s->opt->checkpoint_files || s->job.dirfd < 0 || w->from == ST_JOB_PIPE)
+        return;
+    part_name(t->layer, name);
+    w->part = openat(s->job.dirfd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
 static int send_job(struct pool *p, struct worker *w, struct task *t, struct st_err *err)
 {
     uint64_t off, len;
@@ -196,16 +213,21 @@ static int send_job(struct pool *p, struct worker *w, struct task *t, struct st_
     struct st_wire_out o = st_proto_begin(&p->msg, ST_PROTO_LAYER);
     st_job_put_mem(&o, (struct st_job_mem){limit, ST_MIN(limit, st_scan_spill_at(p->s))});
     st_wire_put_u64(&o, w->from);
+    open_part(p, w, t);
+    st_wire_put_u64(&o, w->part >= 0 ? p->s->opt->checkpoint_files : 0);
+    st_wire_put_u64(&o, p->s->opt->resume || t->crashes);
     st_wire_put_u64(&o, off);
     st_wire_put_u64(&o, len);
     put_digests(&o, p->s, t->layer);
     st_wire_put_u64(&o, t->crashes ? 1 : 0);
     if (t->crashes)
         st_wire_put_sv(&o, st_sv_mem(t->skip, t->skip_len));
-    int fds[3] = {w->out};
+    int fds[4] = {w->out};
     size_t n = 1;
     if (w->from != ST_JOB_ASKED)
         fds[n++] = w->blob;
+    if (w->part >= 0)
+        fds[n++] = w->part;
     if (w->spill >= 0)
         fds[n++] = w->spill;
     memset(w->a.watch, 0, offsetof(struct st_layer_watch, path));
@@ -214,7 +236,7 @@ static int send_job(struct pool *p, struct worker *w, struct task *t, struct st_
 
 static int start_worker(struct pool *p, struct worker *w, struct st_err *err)
 {
-    w->out = w->spill = w->blob = -1;
+    w->out = w->spill = w->blob = w->part = -1;
     bool idle = p->s->idle.pid > 0;
     if (idle) {
         w->a = p->s->idle;
@@ -267,6 +289,9 @@ static void end_task(struct pool *p, struct worker *w)
     if (w->out >= 0)
         close(w->out);
     w->out = -1;
+    if (w->part >= 0)
+        close(w->part);
+    w->part = -1;
     reap_writer(w, true);
     if (w->spill >= 0 && ftruncate(w->spill, 0)) {
         // A spill file that cannot be cut is only larger than it need be.
@@ -345,6 +370,15 @@ static int finished(struct pool *p, struct worker *w, struct st_err *err)
     s->layers[i].ms = st_scan_now_ms() - w->since;
     if (st_scan_take(s, i, st_take_fd(&w->out), &why))
         return fail_layer(p, i, &why, err);
+    if (w->part >= 0) { // the layer as a whole is kept now
+        char name[32];
+        part_name(i, name);
+        unlinkat(s->job.dirfd, name, 0);
+        s->layers[i].resumed = atomic_load(&w->a.watch->resumed);
+    }
+    if (s->layers[i].resumed)
+        st_scan_log(s, "layer %zu of %zu: %llu entries were known from a checkpoint within it", i + 1, s->n_layers,
+                    (unsigned long long)s->layers[i].resumed);
     if (s->opt->observer && s->opt->observer->layer_done)
         s->opt->observer->layer_done(s->opt->observer->ctx, i, false);
     const struct st_layer_stats *t = &s->layers[i].stats;
@@ -561,7 +595,7 @@ int st_pool_run(struct st_scan *s, const size_t *todo, size_t n, struct st_err *
     p->n_workers = st_pool_count(s, n);
     for (size_t i = 0; i < p->n_workers; i++) {
         p->workers[i].a = ST_ANALYZER_NONE;
-        p->workers[i].out = p->workers[i].spill = p->workers[i].blob = -1;
+        p->workers[i].out = p->workers[i].spill = p->workers[i].blob = p->workers[i].part = -1;
     }
     size_t bytes = n * sizeof *p->tasks;
     p->tasks = st_mem_map(&s->mem, bytes, &bytes, err);

@@ -52,6 +52,7 @@ struct st_scan_request {
     const char *checkpoints; // in state_dir, "jobs/NAME"; NULL: named by the image's configuration
     bool resume;             // use checkpoints of an earlier try
     struct st_scan_stream stream;
+    uint64_t checkpoint_files;               // entries between two checkpoints within a layer; 0: only whole layers
     const struct st_scan_observer *observer; // NULL allowed
     const volatile int *interrupted;         // set by a signal handler; NULL allowed
 };
@@ -61,6 +62,7 @@ struct st_scan_layer {
     enum { ST_LAYER_SCANNED, ST_LAYER_CACHED, ST_LAYER_RESUMED, ST_LAYER_SAME, ST_LAYER_FOREIGN, ST_LAYER_FAILED } how;
     size_t same_as; // ST_LAYER_SAME: index of the layer with the same blob
     struct st_layer_stats stats;
+    uint64_t resumed;  // entries that a checkpoint within the layer had already
     struct st_err err; // ST_LAYER_FAILED
     uint64_t ms;
 };

@@ -27,15 +27,20 @@ void st_sha256_add(struct st_sha256 *d, const void *p, size_t n)
         SHA256_Update(&d->ctx, p, n);
 }
 
-void st_sha256_hex(struct st_sha256 *d, char ret[static ST_DIGEST_HEX + 1])
+static void final_hex(SHA256_CTX *ctx, char ret[static ST_DIGEST_HEX + 1])
 {
     unsigned char md[SHA256_DIGEST_LENGTH];
-    SHA256_Final(md, &d->ctx);
+    SHA256_Final(md, ctx);
     for (size_t i = 0; i < sizeof md; i++) {
         ret[2 * i] = "0123456789abcdef"[md[i] >> 4];
         ret[2 * i + 1] = "0123456789abcdef"[md[i] & 15];
     }
     ret[ST_DIGEST_HEX] = '\0';
+}
+
+void st_sha256_hex(struct st_sha256 *d, char ret[static ST_DIGEST_HEX + 1])
+{
+    final_hex(&d->ctx, ret);
 }
 
 void st_sha256_free(struct st_sha256 *d)
@@ -82,4 +87,58 @@ struct st_stream *st_stream_digest(struct st_mem *mem, struct st_stream *inner, 
     *d = (struct digest){
         .s = {.ops = &digest_ops, .end_pos = st_stream_pos(inner)}, .mem = mem, .inner = inner, .sha = sha};
     return &d->s;
+}
+
+// ---- what was consumed
+
+struct consumed {
+    struct st_stream s;
+    struct st_mem *mem;
+    struct st_stream *inner;   // owns
+    const unsigned char *from; // not hashed yet from here on
+    SHA256_CTX ctx;
+};
+
+static int consumed_fill(struct st_stream *s, struct st_err *err)
+{
+    struct consumed *c = (struct consumed *)s;
+    if (s->end != c->from)
+        SHA256_Update(&c->ctx, c->from, (size_t)(s->end - c->from));
+    c->from = s->end;
+    int r = st_stream_fill(c->inner, err);
+    if (r <= 0)
+        return r;
+    st_stream_pass(s, c->inner);
+    c->from = s->cur;
+    return 1;
+}
+
+static void consumed_free(struct st_stream *s)
+{
+    struct consumed *c = (struct consumed *)s;
+    st_stream_free(c->inner);
+    st_mem_free(c->mem, c, sizeof *c);
+}
+
+static const struct st_stream_ops consumed_ops = {consumed_fill, NULL, consumed_free};
+
+struct st_stream *st_stream_consumed(struct st_mem *mem, struct st_stream *inner, struct st_err *err)
+{
+    struct consumed *c = st_mem_alloc(mem, sizeof *c, err);
+    if (!c) {
+        st_stream_free(inner);
+        return NULL;
+    }
+    *c = (struct consumed){.s = {.ops = &consumed_ops, .end_pos = st_stream_pos(inner)}, .mem = mem, .inner = inner};
+    SHA256_Init(&c->ctx);
+    return &c->s;
+}
+
+void st_stream_consumed_hex(const struct st_stream *s, char ret[static ST_DIGEST_HEX + 1])
+{
+    const struct consumed *c = (const struct consumed *)s;
+    SHA256_CTX ctx = c->ctx;
+    if (s->cur != c->from)
+        SHA256_Update(&ctx, c->from, (size_t)(s->cur - c->from));
+    final_hex(&ctx, ret);
 }

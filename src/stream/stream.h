@@ -66,6 +66,11 @@ void st_sha256_free(struct st_sha256 *d);
 struct st_stream *st_stream_digest(struct st_mem *mem, struct st_stream *inner, struct st_sha256 *d,
                                    struct st_err *err);
 
+// Passes `inner` (owned) through and hashes the bytes that were consumed of it, no more: at one place of the content it
+// is the same whatever the sizes of buffers are. Cannot seek.
+struct st_stream *st_stream_consumed(struct st_mem *mem, struct st_stream *inner, struct st_err *err);
+void st_stream_consumed_hex(const struct st_stream *s, char ret[static ST_DIGEST_HEX + 1]); // so far
+
 // ---- decoders -------------------------------------------------------------------------------------------
 
 enum st_codec { ST_CODEC_NONE, ST_CODEC_GZIP, ST_CODEC_ZSTD, ST_CODEC_XZ, ST_CODEC_BZIP2, ST_CODEC_MAX };

@@ -240,6 +240,7 @@ static int source_open(struct source *s, const struct st_engine_request *q, stru
         .checkpoints = q->checkpoints,
         .resume = q->resume,
         .stream = q->stream,
+        .checkpoint_files = q->checkpoint_files,
         .spill_dir = spill_dir(q->spill),
         .observer = o ? o->scan : NULL,
         .interrupted = q->interrupted,
@@ -387,6 +388,7 @@ static void take_numbers(const struct st_scan *scan, struct st_engine_result *re
     for (size_t i = 0; i < inv->subject->n_layers; i++) {
         ret->layers_cached += l[i].how == ST_LAYER_CACHED;
         ret->layers_resumed += l[i].how == ST_LAYER_RESUMED;
+        ret->entries_resumed += l[i].resumed;
         ret->bytes_read += l[i].how == ST_LAYER_SCANNED ? inv->subject->layers[i].size : 0;
     }
 }

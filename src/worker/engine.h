@@ -66,6 +66,7 @@ struct st_engine_request {
 struct st_engine_result {
     struct st_scan_profile profile;
     uint32_t unknowns, packages;
+    uint64_t entries_resumed;                                   // of layers that were gone on with
     uint64_t layers, layers_cached, layers_resumed, bytes_read; // bytes: as stored, of layers that were read
 };
 

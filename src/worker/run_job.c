@@ -490,7 +490,7 @@ static void fill_end(struct run *run, int rc, const char *reason, const struct s
     }
     if (run->written)
         st_arena_dup(run->a, st_sv_of(run->result_words), &ret->result, NULL);
-    if (n->layers_resumed)
+    if (n->layers_resumed || n->entries_resumed)
         st_arena_dup(run->a, st_sv_of(run->r->job->id), &ret->resumed_from, NULL);
     st_arena_fmt(run->a, &ret->phases, NULL,
                  "{\"index\":%" PRIu64 ",\"layers\":%" PRIu64 ",\"merge\":%" PRIu64 ",\"write\":%" PRIu64 "}",

@@ -378,6 +378,85 @@ def test_leak():
        "a refused allocation is a memory death by its words", end)
 
 
+def test_incremental():
+    """sbom.incremental_mode: checkpoints within a layer, and going on from them; the same bytes in any case."""
+    def entries(n, lo=0, changed=None):
+        out = []
+        for i in range(lo, n):
+            d = f"app/node_modules/m{i // 10}"
+            if i % 10 == 0:
+                version = "9.9.9" if i == changed else f"1.0.{i}"
+                out.append((d + "/package.json", json.dumps({"name": f"m{i // 10}", "version": version}).encode()))
+            elif i % 1000 == 1:
+                out.append((f"l{i}.egg-info", "=" + f"app/node_modules/m{i // 10}/package.json"))
+            elif i % 1000 == 2:
+                out.append((f"usr/lib/e{i}.egg-info", images.egg(f"e{i}")))
+            elif i % 1000 == 3:
+                out.append((f"usr/lib/f{i}.egg-info", f"=usr/lib/e{i - 1}.egg-info"))
+            elif i % 1000 == 4:
+                out.append((f"opt/n{i}.egg-info", f"=plain{i - 1000}")) # read in the second pass
+            elif i % 1000 == 5:
+                out.append((f"plain{i - 1}", images.egg(f"late{i}")))
+            else:
+                out.append((f"{d}/f{i}.js", b"x"))
+        return out
+    base = images.tar([("etc/os-release", b"ID=debian\nVERSION_ID=12\n")])
+    n = 125000
+    data = images.tar(entries(n))
+    for codec in ("gzip", "none", "zstd"):
+        img = images.Image([base, data], codec)
+        d = WORK + "/" + codec
+        img.oci_dir(d)
+        whole = local("oci:" + d, "--format", "cdx")
+        blob = img.blob_path(d, 1)
+        good = open(blob, "rb").read()
+        on = {"sbom.incremental_mode": "true"}
+        job = dict(path=d, name="oci:" + d, options={"path": d})
+        f = {"gzip": 100, "none": 200, "zstd": 300}[codec]
+        w = run(**job, fence=f, config=on)
+        end = w.end()
+        ok(end.get("exitCode") == 0 and result(f).get("cyclonedx-json") == whole and not end["resumedFrom"],
+           f"{codec}: with checkpoints within, the same bytes", (end, w.err))
+        ok(all(x.isdigit() for x in os.listdir(f"{HOME}/jobs/{ID}1")),
+           "none is left when it is done", os.listdir(f"{HOME}/jobs/{ID}1"))
+        bad = good[:-3000] + bytes(x ^ 0x55 for x in good[-3000:])
+        open(blob, "wb").write(bad)
+        w = run(**job, fence=f + 1, config=on)
+        end = w.end()
+        part = f"{HOME}/jobs/{ID}1/0001.part"
+        ok(end.get("reason") == "corrupt_layer" and os.path.exists(part), f"{codec}: a damaged end keeps them", end)
+        size = os.path.getsize(part)
+        open(blob, "wb").write(good)
+        keep = open(part, "rb").read()
+        w = run(**job, fence=f + 2, config=on, resume=True, attempt=2)
+        end = w.end()
+        lines = [l for l in w.lines(component="sbom") if "were known from a checkpoint" in l]
+        ok(end.get("exitCode") == 0 and end["resumedFrom"] == ID + "1" and result(f + 2)["cyclonedx-json"] == whole,
+           f"{codec}: gone on with, the same bytes; {size} bytes of checkpoints", (end, w.lines()))
+        ok(len(lines) == 1 and "100000 entries" in lines[0] and not os.path.exists(part), f"from entry 100,000 on", w.lines())
+        # A torn end, a flipped bit, another version, rubbish: what is whole counts.
+        for what, text, known in [("torn", keep[:-100], 50000), ("flipped", keep[:-5000] + b"\x00" + keep[-4999:], 50000),
+                                  ("of another version", keep[:8] + b"\x09" + keep[9:], 0), ("empty", b"", 0),
+                                  ("rubbish", os.urandom(5000), 0)][:5 if codec == "gzip" else 1]:
+            open(part, "wb").write(text)
+            w = run(**job, fence=f + 3, config=on, resume=True, attempt=2)
+            end = w.end()
+            lines = [l for l in w.lines(component="sbom") if "were known from a checkpoint" in l]
+            ok(end.get("exitCode") == 0 and result(f + 3)["cyclonedx-json"] == whole and
+               (f"{known} entries" in lines[0] if known else not lines), f"{codec}, {what}: {known} entries are known",
+               (end, w.lines()))
+    # Another layer behind the same name: its own bytes are read.
+    other = images.Image([base, images.tar(entries(n, changed=500))], "gzip")
+    shutil.rmtree(WORK + "/gzip")
+    other.oci_dir(WORK + "/gzip")
+    whole = local("oci:" + WORK + "/gzip", "--format", "cdx")
+    open(part, "wb").write(open(part, "rb").read() if os.path.exists(part) else keep)
+    w = run(path=WORK + "/gzip", name="oci:" + WORK + "/gzip", options={"path": WORK + "/gzip"}, fence=400, config=on, resume=True)
+    end = w.end()
+    ok(end.get("exitCode") == 0 and result(400)["cyclonedx-json"] == whole and b"9.9.9" in whole and not end["resumedFrom"],
+       "a checkpoint of other bytes is not used", (end, w.lines()))
+
+
 globals()["test_" + TEST]()
 shutil.rmtree(WORK, ignore_errors=True)
 print(f"1..{count}")
