@@ -67,6 +67,8 @@ static void say(const struct remote *r, const char *fmt, ...)
 // What lies on this machine or is secret stays here: a job is a row in a database that others may read.
 static int may_travel(const struct st_scan_ask *ask, struct st_err *err)
 {
+    const char *server = getenv("STELLA_SERVER"); // over HTTPS the file is for the way to the service
+    bool url = server && !strncmp(server, "http", 4);
     const struct {
         const char *option;
         bool given;
@@ -74,7 +76,7 @@ static int may_travel(const struct st_scan_ask *ask, struct st_err *err)
     } stay[] = {
         {"--creds", ask->remote.creds != NULL, "log in as the service's user (docker login, podman login)"},
         {"--client-cert", ask->remote.client_cert || ask->remote.client_key, "put it into the service's certs.d"},
-        {"--ca-file", ask->remote.ca_file != NULL, "put it into the service's certs.d"},
+        {"--ca-file", ask->remote.ca_file && !url, "put it into the service's certs.d"},
         {"--cache DIR", ask->cache_dir != NULL, "--cache on uses the service's"},
     };
     for (size_t i = 0; i < sizeof stay / sizeof *stay; i++)

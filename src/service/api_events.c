@@ -87,10 +87,10 @@ static void look_worker(struct stream *s, const struct st_worker_row *w, size_t 
 
 // One job, looked at for all the streams that show it.
 struct looked {
-    char id[ST_JOB_ID + 1];
     const struct st_job *job; // in the arena; NULL: it could not be read
-    bool gone;
     struct st_arena *arena;
+    bool gone;
+    char id[ST_JOB_ID + 1];
 };
 
 static int keep_job(void *ctx, const void *row, struct st_err *err)

@@ -335,20 +335,21 @@ static void admit(struct st_api_request *r)
     }
 }
 
-static enum MHD_Result take(struct st_api_request *r, const char *data, size_t n)
+static enum MHD_Result take(struct st_api_request *r, const char *data, size_t *inout_n)
 {
+    size_t n = *inout_n;
+    if (r->upload && !r->refused)
+        return st_upload_write(r->upload, data, inout_n, &r->refused, &r->refusal) ? MHD_YES : MHD_NO;
+    *inout_n = 0;
     r->received += n;
     if (r->refused)
         return r->received > SWALLOW_MAX ? MHD_NO : MHD_YES;
-    if (r->upload) {
-        r->refused = st_upload_write(r->upload, data, n, &r->refusal);
-    } else if (n > BODY_MAX - r->body.len) {
+    if (n > BODY_MAX - r->body.len) {
         r->refused = 413;
         st_err_set(&r->refusal, ST_E_LIMIT, "the body is longer than %zu bytes", BODY_MAX);
-    } else if (st_buf_add(&r->body, st_sv_mem(data, n), NULL)) {
-        return MHD_NO;
+        return MHD_YES;
     }
-    return MHD_YES;
+    return st_buf_add(&r->body, st_sv_mem(data, n), NULL) ? MHD_NO : MHD_YES;
 }
 
 enum MHD_Result st_api_http_request(void *ctx, struct MHD_Connection *conn, const char *url, const char *method,
@@ -366,11 +367,8 @@ enum MHD_Result st_api_http_request(void *ctx, struct MHD_Connection *conn, cons
         admit(r);
         return r->refused && r->length > SWALLOW_MAX ? st_api_reply_error(r, r->refused, &r->refusal) : MHD_YES;
     }
-    if (*n) {
-        enum MHD_Result rc = take(r, data, *n);
-        *n = 0;
-        return rc;
-    }
+    if (*n)
+        return take(r, data, n);
     if (r->refused)
         return st_api_reply_error(r, r->refused, &r->refusal);
     return r->upload ? st_upload_end(r) : dispatch(r);

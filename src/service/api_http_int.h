@@ -103,7 +103,9 @@ extern const char *const st_upload_types[]; // of the body; NULL ends
 extern const struct st_record st_upload_query;
 bool st_upload_wanted(const struct st_api_request *r);                  // by method, path and Content-Type
 unsigned st_upload_begin(struct st_api_request *r, struct st_err *err); // sets r->upload
-unsigned st_upload_write(struct st_upload *u, const char *data, size_t n, struct st_err *err);
+// *inout_n: bytes that are there, then those that were not taken: the connection is suspended. *ret_status: refuse with
+// it. False: cut the connection.
+bool st_upload_write(struct st_upload *u, const char *data, size_t *inout_n, unsigned *ret_status, struct st_err *err);
 // Called until it has queued an answer: the connection is suspended while the file is brought to the disk.
 enum MHD_Result st_upload_end(struct st_api_request *r);
 void st_upload_free(struct st_upload *u); // what did not become a job is removed; NULL allowed

@@ -104,7 +104,7 @@ const struct st_http_route st_http_routes[] = {
     {V1 "/scans/{id}/events", ST_ROLE_READ, "text/event-stream", "State and progress of a job until it ends", NULL,
      NULL, st_api_events_serve},
     {V1 "/scans/{id}/sbom", ST_ROLE_READ, "*/*", "The SBOM of a completed job, in the format's own media type",
-     "format", "cyclonedx-json (as without), spdx-json, syft-json, purls, table: those that the job wrote",
+     "format", "cyclonedx-json (as without), spdx-json, syft-json, purls, table, unknowns: those that the job wrote",
      st_api_sbom_serve},
     {NULL, ST_ROLE_NONE, NULL, NULL, NULL, NULL, NULL},
 };

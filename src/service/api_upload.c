@@ -1,7 +1,7 @@
-// Uploads: POST /api/v1/scans?spool=1 with an archive as the body. It is stored below HOME/uploads, brought to the
-// disk, and only then becomes a job, whose image is the file's path; from there on it is as durable as any other job.
-// The file is removed when its job has completed or was cancelled, a day after it failed (it may be tried again until
-// then), and when there is no job of it.
+// Uploads: POST /api/v1/scans with an archive as the body, straight into a worker (api_direct.c), or with ?spool=1:
+// stored below HOME/uploads, brought to the disk, and only then becomes a job, whose image is the file's path; from
+// there on it is as durable as any other job. The file is removed when its job has completed or was cancelled, a day
+// after it failed (it may be tried again until then), and when there is no job of it.
 //
 //   uploads/part-XXXXXX/NAME      in transfer; removed when the transfer breaks off, and at the next start
 //   uploads/HEX/NAME              of a job
@@ -11,8 +11,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
-#include "service/api_http_int.h"
+#include "service/api_upload_int.h"
 #include "service/keys.h"
+#include "service/scan_options.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -21,7 +22,6 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
-#define UPLOADS_MAX 16 // in transfer
 #define SWEEP_MS 5000
 #define ORPHAN_S 3600          // without a job: removed
 #define FAILED_S (24 * 3600)   // job failed: removed
@@ -29,32 +29,7 @@
 #define SLOW_BYTES (16 * 1024) // when it has not had so much a second on average
 #define FLUSH (8u << 20)       // the kernel is told to write every so many bytes, not all at the end
 #define NAME_DEFAULT "image.tar"
-#define NAME_MAX_ 100
 #define PART "part-"
-
-struct st_api_uploads {
-    struct st_api *api;
-    char dir[PATH_MAX]; // HOME/uploads
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    uint64_t used; // bytes stored and reserved
-    size_t n, finishing;
-    pthread_t thread;
-    bool started, stopping;
-};
-
-struct st_upload {
-    struct st_api_uploads *all;
-    struct st_api_request *r;
-    char dir[PATH_MAX], path[PATH_MAX]; // of the part, then of the file for good
-    char name[NAME_MAX_ + 1];
-    int fd;
-    uint64_t length, written, flushed;
-    int64_t begin_ms;
-    struct st_req_submit submit;
-    struct st_err err;
-    bool finished, kept; // kept: a job has it
-};
 
 // ---- files ----------------------------------------------------------------------------------------
 
@@ -123,13 +98,14 @@ bool st_upload_wanted(const struct st_api_request *r)
 #define QRY struct upload_query
 struct upload_query {
     bool spool, has_priority;
-    struct st_sv name, pool;
+    struct st_sv name, pool, options;
     enum st_priority priority;
 };
 static const struct st_field query_fields[] = {
     {"spool", ST_FIELD_BOOL_AT(QRY, spool), .what = "of an archive: 1, it is stored first"},
-    {"name", ST_FIELD_TEXT_AT(QRY, name), .max = NAME_MAX_, .what = "of an archive: its file name"},
+    {"name", ST_FIELD_TEXT_AT(QRY, name), .max = ST_UPLOAD_NAME, .what = "of an archive: its file name"},
     {"pool", ST_FIELD_TEXT_AT(QRY, pool), .max = 63, .what = "of an archive: pool of workers"},
+    {"options", ST_FIELD_TEXT_AT(QRY, options), .max = 8192, .what = "of an archive: JSON object, as in a submission"},
     {"priority", ST_FIELD_WORD_AT(QRY, priority, st_priority_words), .has = offsetof(QRY, has_priority) + 1,
      .what = "of an archive: low, normal, high, critical"},
 };
@@ -141,7 +117,7 @@ struct querying {
     struct st_err err;
 };
 
-static enum MHD_Result take_query(void *ctx, enum MHD_ValueKind kind, const char *key, size_t key_len,
+static enum MHD_Result take_field(void *ctx, enum MHD_ValueKind kind, const char *key, size_t key_len,
                                   const char *value, size_t value_len)
 {
     struct querying *k = ctx;
@@ -154,7 +130,7 @@ static enum MHD_Result take_query(void *ctx, enum MHD_ValueKind kind, const char
 // The name is shown in listings, and is a file's name: nothing else than a plain one.
 static int take_name(struct st_upload *u, struct st_sv name, struct st_err *err)
 {
-    bool good = name.len <= NAME_MAX_ && (!name.len || name.ptr[0] != '.');
+    bool good = name.len <= ST_UPLOAD_NAME && (!name.len || name.ptr[0] != '.');
     for (size_t i = 0; good && i < name.len; i++) {
         char c = name.ptr[i];
         good = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || strchr("._+-", c);
@@ -163,7 +139,7 @@ static int take_name(struct st_upload *u, struct st_sv name, struct st_err *err)
         return st_err_set(err, ST_E_INPUT,
                           "field 'name': letters, digits and . _ + -, at most %d, not beginning with a dot "
                           "(example: app-1.2.tar)",
-                          NAME_MAX_);
+                          ST_UPLOAD_NAME);
     snprintf(u->name, sizeof u->name, "%.*s", name.len ? (int)name.len : (int)strlen(NAME_DEFAULT),
              name.len ? name.ptr : NAME_DEFAULT);
     return 0;
@@ -187,8 +163,8 @@ static int reserve(struct st_upload *u, const struct limits *l, struct st_err *e
     struct st_api_uploads *a = u->all;
     int rc = 0;
     pthread_mutex_lock(&a->lock);
-    if (a->n == UPLOADS_MAX || a->stopping)
-        rc = st_err_set(err, ST_E_RETRY, "%d uploads are in transfer, that is all there are at once", UPLOADS_MAX);
+    if (a->n == ST_UPLOADS_MAX || a->stopping)
+        rc = st_err_set(err, ST_E_RETRY, "%d uploads are in transfer, that is all there are at once", ST_UPLOADS_MAX);
     else if (u->length > l->quota - ST_MIN(a->used, l->quota))
         rc =
             st_err_set(err, ST_E_RETRY,
@@ -203,15 +179,16 @@ static int reserve(struct st_upload *u, const struct limits *l, struct st_err *e
     return rc;
 }
 
-static int check_size(struct st_api_request *r, const struct limits *l, unsigned *ret_status, struct st_err *err)
+static int check_size(const struct st_upload *u, const struct limits *l, unsigned *ret_status, struct st_err *err)
 {
-    if (!r->has_length) {
+    const struct st_api_request *r = u->r;
+    if (!u->direct && !r->has_length) {
         *ret_status = 411;
         return st_err_set(err, ST_E_INPUT, "Content-Length is needed: the room is reserved before the first byte");
     }
-    if (r->length == 0)
+    if (r->has_length && r->length == 0)
         return st_err_set(err, ST_E_INPUT, "the body is empty; an archive is wanted");
-    if (r->length > l->quota)
+    if (!u->direct && r->length > l->quota)
         return st_err_set(err, ST_E_LIMIT,
                           "%llu bytes are more than all uploads together may take (%llu, uploads.quota)",
                           (unsigned long long)r->length, (unsigned long long)l->quota);
@@ -220,31 +197,44 @@ static int check_size(struct st_api_request *r, const struct limits *l, unsigned
     return 0;
 }
 
-static int begin(struct st_api_request *r, struct st_upload *u, unsigned *ret_status, struct st_err *err)
+// All that can be refused without the body.
+static int take_query(struct st_upload *u, unsigned *ret_status, struct limits *l, struct st_err *err)
 {
+    struct st_api_request *r = u->r;
     struct querying k = {.seen = 0};
-    struct limits l;
-    MHD_get_connection_values_n(r->conn, MHD_GET_ARGUMENT_KIND, take_query, &k);
+    struct st_scan_options options;
+    MHD_get_connection_values_n(r->conn, MHD_GET_ARGUMENT_KIND, take_field, &k);
     if (k.err.code) {
         *err = k.err;
         return -1;
     }
-    if (!k.q.spool)
-        return st_err_set(err, ST_E_USAGE, "an archive is stored first: POST /api/v1/scans?spool=1");
+    u->direct = !k.q.spool;
     if (k.q.pool.len && !st_pool_name(k.q.pool))
         return st_err_set(err, ST_E_INPUT, "field 'pool': small letters, digits and '-', at most 63");
-    if (take_name(u, k.q.name, err) || st_api_read(r->h->api, read_limits, &l, err) ||
-        check_size(r, &l, ret_status, err))
+    u->submit = (struct st_req_submit){.size = r->length,
+                                       .has_size = r->has_length,
+                                       .fresh = true,
+                                       .has_priority = k.q.has_priority,
+                                       .priority = k.q.priority};
+    // What the query borrows may not outlive this call.
+    return take_name(u, k.q.name, err) || st_api_read(r->h->api, read_limits, l, err) ||
+                   check_size(u, l, ret_status, err) || st_arena_dup(&r->arena, k.q.pool, &u->submit.pool, err) ||
+                   st_arena_dup(&r->arena, k.q.options, &u->submit.options, err) ||
+                   (k.q.options.len && st_scan_options_read(u->submit.options, &options, &r->arena, err))
+               ? -1
+               : 0;
+}
+
+static int begin(struct st_api_request *r, struct st_upload *u, unsigned *ret_status, struct st_err *err)
+{
+    struct limits l;
+    if (take_query(u, ret_status, &l, err))
         return -1;
-    u->submit = (struct st_req_submit){
-        .size = r->length, .has_size = true, .fresh = true, .has_priority = k.q.has_priority, .priority = k.q.priority};
-    if (k.q.pool.len && st_arena_dup(&r->arena, k.q.pool, &u->submit.pool, err))
-        return -1;
-    u->length = r->length;
+    u->length = u->direct ? 0 : r->length; // what it takes of the quota
     if (reserve(u, &l, err))
         return -1;
     r->upload = u; // from here on st_upload_free gives the room back
-    return make_part(u, err);
+    return u->direct ? st_direct_begin(u, err) : make_part(u, err);
 }
 
 unsigned st_upload_begin(struct st_api_request *r, struct st_err *err)
@@ -273,27 +263,34 @@ unsigned st_upload_begin(struct st_api_request *r, struct st_err *err)
 
 // ---- the body -------------------------------------------------------------------------------------
 
-unsigned st_upload_write(struct st_upload *u, const char *data, size_t n, struct st_err *err)
+static int store(struct st_upload *u, const char *data, size_t n, struct st_err *err)
 {
-    int64_t took = st_clock_mono_ms() - u->begin_ms;
-    if (n > u->length - u->written) {
-        st_err_set(err, ST_E_INPUT, "more bytes came than Content-Length said");
-        return 400;
-    }
-    if (st_fd_write(u->fd, data, n)) {
-        st_err_set(err, ST_E_RETRY, "%s: %s", u->all->dir, strerror(errno));
-        return 503;
-    }
+    if (n > u->length - u->written)
+        return st_err_set(err, ST_E_INPUT, "more bytes came than Content-Length said");
+    if (st_fd_write(u->fd, data, n))
+        return st_err_set(err, ST_E_RETRY, "%s: %s", u->all->dir, strerror(errno));
     u->written += n;
     if (u->written - u->flushed >= FLUSH) {
         sync_file_range(u->fd, (off_t)u->flushed, (off_t)(u->written - u->flushed), SYNC_FILE_RANGE_WRITE);
         u->flushed = u->written;
     }
+    return 0;
+}
+
+bool st_upload_write(struct st_upload *u, const char *data, size_t *inout_n, unsigned *ret_status, struct st_err *err)
+{
+    int64_t took = st_clock_mono_ms() - u->begin_ms - u->held_ms;
     if (took > SLOW_AFTER_MS && u->written / (uint64_t)(took / 1000) < SLOW_BYTES) {
         st_err_set(err, ST_E_INPUT, "the transfer is slower than %d KiB a second", SLOW_BYTES / 1024);
-        return 408;
+        *ret_status = 408;
+        return true;
     }
-    return 0;
+    if (u->direct)
+        return st_direct_write(u, data, inout_n);
+    if (store(u, data, *inout_n, err))
+        *ret_status = st_api_status(err->code);
+    *inout_n = 0;
+    return true;
 }
 
 // ---- the end: to the disk, then into the queue ---------------------------------------------------------
@@ -346,6 +343,8 @@ enum MHD_Result st_upload_end(struct st_api_request *r)
     struct st_upload *u = r->upload;
     pthread_attr_t attr;
     pthread_t t;
+    if (u->direct)
+        return st_direct_end(u);
     if (u->finished)
         return u->kept ? st_api_reply(r, 202, ST_HTTP_JSON) : st_api_reply_failed(r, &u->err);
     pthread_mutex_lock(&u->all->lock);
@@ -370,6 +369,8 @@ void st_upload_free(struct st_upload *u)
 {
     if (!u)
         return;
+    if (u->direct && u->job[0] && !u->kept)
+        st_direct_drop(u);
     if (u->fd >= 0)
         close(u->fd);
     if (!u->kept && u->dir[0])
@@ -484,9 +485,11 @@ int st_api_uploads_new(struct st_api *api, const char *home, struct st_api_uploa
     pthread_cond_init(&a->changed, NULL);
     sweep(a, true);
     a->started = pthread_create(&a->thread, NULL, run, a) == 0;
-    if (!a->started) {
+    if (!a->started || st_direct_start(a, err)) {
+        if (!a->started)
+            st_err_set(err, ST_E_FAILED, "cannot start a thread");
         st_api_uploads_free(a);
-        return st_err_set(err, ST_E_FAILED, "cannot start a thread");
+        return -1;
     }
     *ret = a;
     return 0;
@@ -496,6 +499,7 @@ void st_api_uploads_leave(struct st_api_uploads *a, struct st_api_http *h)
 {
     pthread_mutex_lock(&a->lock);
     h->stopping = true;
+    st_direct_release(a, h);
     while (a->finishing)
         pthread_cond_wait(&a->changed, &a->lock);
     pthread_mutex_unlock(&a->lock);
@@ -510,6 +514,7 @@ void st_api_uploads_stop(struct st_api_uploads *a)
     if (a->started)
         pthread_join(a->thread, NULL);
     a->started = false;
+    st_direct_stop(a);
 }
 
 void st_api_uploads_free(struct st_api_uploads *a)

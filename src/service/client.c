@@ -224,12 +224,6 @@ int st_client_find(struct st_client **ret, struct st_err *err)
     const char *server = getenv("STELLA_SERVER");
     char home[PATH_MAX];
     struct st_client *c;
-    if (server && !strncmp(server, "http", 4))
-        return st_err_set(
-            err, ST_E_USAGE,
-            "the service at %.200s is not on this machine: scan image passes files over a socket; --local "
-            "scans here",
-            server);
     if (server && server[0])
         return st_client_open(false, ret, err) ? -1 : 1;
     if (new_client(&c, err))
@@ -347,6 +341,7 @@ int st_client_call(struct st_client *c, const char *name, const void *request, s
 {
     const struct st_op *op = st_op_find(st_sv_of(name));
     uint64_t wait_ms = 0;
+    bool files = c->attached >= 0 || !strcmp(name, "scans.sbom");
     if (!op)
         return st_err_set(err, ST_E_INTERNAL, "no operation %s", name);
     if (c->store)
@@ -355,7 +350,7 @@ int st_client_call(struct st_client *c, const char *name, const void *request, s
         return -1;
     if (op->waits)
         memcpy(&wait_ms, request, sizeof wait_ms);
-    int64_t deadline = c->remote ? ST_CLIENT_REMOTE_MS : ST_CLIENT_DEADLINE_MS;
+    int64_t deadline = !c->remote ? ST_CLIENT_DEADLINE_MS : files ? ST_CLIENT_UPLOAD_MS : ST_CLIENT_REMOTE_MS;
     for (;;) {
         struct st_err late = {0};
         int64_t n = st_message_recv_fd(c->fd, c->buf, ST_MESSAGE_MAX, &c->came,

@@ -7,7 +7,8 @@
 struct st_client;
 
 #define ST_CLIENT_DEADLINE_MS 10000
-#define ST_CLIENT_REMOTE_MS 60000 // over HTTP, where a busy service is asked again
+#define ST_CLIENT_REMOTE_MS 60000   // over HTTP, where a busy service is asked again
+#define ST_CLIENT_UPLOAD_MS 4000000 // with a file; stella-remote itself gives up earlier
 
 // $STELLA_SERVER (a path, unix:PATH, or https://HOST: then through stella-remote), else the state directory's
 // stella.sock, else, without $STELLA_HOME, /run/stella/stella.sock. When nothing answers: the SQLite store of the state

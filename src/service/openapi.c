@@ -91,7 +91,7 @@ static void parameters(struct st_json_out *w, const struct st_op *o, bool upload
         st_json_kv(w, "name", st_sv_of(f->name));
         st_json_kv(w, "in", path ? ST_SV("path") : ST_SV("query"));
         st_json_key(w, "required");
-        st_json_bool(w, path);
+        st_json_bool(w, path || f->required);
         st_json_key(w, "schema");
         st_field_schema(w, f);
         st_json_close(w, '}');

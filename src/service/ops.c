@@ -32,8 +32,9 @@ const struct st_op st_ops[] = {
      .path = V1 "/queue/pools", .status = 200, .summary = "Pending and processing jobs by pool"},
     {"sbom.stats", READ, .request = &st_record_req_last, .answer = &st_record_sbom_stats, .run = st_op_sbom_stats,
      .method = "GET", .path = V1 "/sbom/stats", .status = 200, .summary = "How many scans got their SBOM"},
-    {"metrics.read", READ, .many = true, .request = &st_record_req_metrics, .answer = &st_record_metric, .run = st_op_metrics, .method = "GET",
-     .path = V1 "/metrics", .status = 200, .summary = "The samples of /metrics, as rows"},
+    {"metrics.read", READ, .many = true, .request = &st_record_req_metrics, .answer = &st_record_metric,
+     .run = st_op_metrics, .method = "GET", .path = V1 "/metrics", .status = 200,
+     .summary = "The samples of /metrics, as rows"},
     {"resources.stats", READ, .answer = &st_record_resource_stats, .run = st_op_resources, .method = "GET",
      .path = V1 "/resources/stats", .status = 200, .summary = "Processors, memory and workers"},
     {"cache.stats", READ, .answer = &st_record_cache_stats, .run = st_op_cache_stats, .method = "GET",
@@ -69,9 +70,10 @@ const struct st_op st_ops[] = {
     {"workers.list", READ, .many = true, .answer = &st_record_worker, .run = st_op_workers, .method = "GET",
      .path = V1 "/workers", .status = 200, .summary = "Workers as they were last reported"},
 
-    // On the socket only: over HTTP an SBOM is a document of its own (api_results.c).
     {"scans.newest", READ, .many = true, .request = &st_record_req_newest, .answer = &st_record_job,
-     .run = st_op_newest},
+     .run = st_op_newest, .method = "GET", .path = V1 "/images/newest", .status = 200,
+     .summary = "The newest job of an image, or none"},
+    // On the socket only: over HTTP an SBOM is a document of its own (api_results.c).
     {"scans.sbom", READ, .request = &st_record_req_sbom, .answer = &st_record_sbom_file, .run = st_op_sbom},
 
     {"pools.put", ADMIN, .writes = true, .durable = true, .request = &st_record_req_pool, .answer = &st_record_pool,

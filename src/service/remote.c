@@ -160,13 +160,79 @@ static int add_members(struct st_remote_request *q, struct st_sv json, struct st
     return rc;
 }
 
-int st_remote_translate(struct st_sv packet, struct st_sv base, struct st_arena *a, struct st_remote_request *ret,
-                        struct st_err *err)
+// ---- files ------------------------------------------------------------------------------------------
+
+static const struct st_op sbom_route = {.name = "scans.sbom",
+                                        .request = &st_record_req_sbom,
+                                        .answer = &st_record_sbom_file,
+                                        .method = "GET",
+                                        .path = "/api/v1/scans/{id}/sbom"};
+
+// The last part of a path, of the characters that an upload's name may have.
+static struct st_sv upload_name(struct st_sv image, char buf[static 101])
+{
+    size_t slash = st_sv_rfind(image, '/'), n = 0;
+    struct st_sv base = slash == ST_SV_NPOS ? image : st_sv_from(image, slash + 1);
+    for (size_t i = 0; i < base.len && n < 100; i++) {
+        char c = base.ptr[i];
+        bool good = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
+                    c == '_' || c == '+' || (c == '.' && n);
+        if (good)
+            buf[n++] = c;
+    }
+    return n ? st_sv_mem(buf, n) : ST_SV("image.tar");
+}
+
+// scans.submit with a file: its bytes are the body, what remains of the request is the query.
+static int translate_upload(struct st_remote_request *q, struct st_sv json, struct st_arena *a, struct st_err *err)
+{
+    static const char *const kept[] = {"priority", "pool", "options", NULL};
+    struct st_json j;
+    struct member m;
+    char name[101];
+    int rc;
+    if (st_buf_add(&q->url, ST_SV("/api/v1/scans?spool=1"), err) || open_object(&j, json, err))
+        return -1;
+    while ((rc = next_member(&j, a, &m, err)) > 0) {
+        size_t i = 0;
+        while (kept[i] && !st_sv_eq(m.name, st_sv_of(kept[i])))
+            i++;
+        if (st_sv_eq(m.name, ST_SV("image")) && !m.null)
+            m.name = ST_SV("name"), m.text = upload_name(m.text, name);
+        else if (!kept[i] || m.null)
+            continue;
+        if (add_query(q, &m, false, err))
+            return -1;
+    }
+    q->upload = true;
+    return rc;
+}
+
+int st_remote_file_row(struct st_sv packet, uint64_t size, struct st_arena *a, struct st_buf *ret, struct st_err *err)
+{
+    struct st_sv name, json;
+    struct st_req_sbom q = {.format = ST_SV_NULL};
+    struct st_sbom_row f = {.size = size};
+    struct st_out o;
+    struct st_json_out w;
+    if (st_message_split(packet, &name, &json, err) || st_record_read(&st_record_req_sbom, json, false, 0, &q, a, err))
+        return -1;
+    f.format = q.format.len ? q.format : ST_SV("cyclonedx-json");
+    st_out_init_buf(&o, ret);
+    st_json_out_init(&w, &o, 0);
+    st_record_write(&w, &st_record_sbom_file, &f);
+    return st_out_finish(&o, err);
+}
+
+int st_remote_translate(struct st_sv packet, bool with_file, struct st_sv base, struct st_arena *a,
+                        struct st_remote_request *ret, struct st_err *err)
 {
     struct st_sv name, json, in_path;
     if (st_message_split(packet, &name, &json, err))
         return -1;
-    ret->op = st_op_find(name);
+    ret->file = st_sv_eq(name, st_sv_of(sbom_route.name));
+    ret->upload = false;
+    ret->op = ret->file ? &sbom_route : st_op_find(name);
     if (!ret->op || !ret->op->path)
         return st_err_set(err, ST_E_USAGE,
                           "'" ST_SV_FMT "' is not offered over HTTP: run the command on the machine of the service",
@@ -174,7 +240,13 @@ int st_remote_translate(struct st_sv packet, struct st_sv base, struct st_arena 
     ret->wait_ms = 0;
     st_buf_clear(&ret->url);
     st_buf_clear(&ret->body);
-    if (st_buf_add(&ret->url, base, err) || add_path(ret, json, a, &in_path, err))
+    if (st_buf_add(&ret->url, base, err))
+        return -1;
+    if (with_file && !strcmp(ret->op->name, "scans.submit"))
+        return translate_upload(ret, json, a, err);
+    if (with_file)
+        return st_err_set(err, ST_E_USAGE, "a file goes along with a submission only");
+    if (add_path(ret, json, a, &in_path, err))
         return -1;
     return add_members(ret, json, in_path, a, err);
 }

@@ -20,12 +20,17 @@ struct st_remote_request {
     const struct st_op *op;
     struct st_buf url, body; // owned; body empty for GET and DELETE
     uint64_t wait_ms;        // how long the caller would wait for a row; the service is asked again and again
+    bool upload;             // the body is the file that came with the packet
+    bool file;               // the answer is a file, which goes along with a row of its own (st_sbom_row)
 };
 void st_remote_request_init(struct st_remote_request *q, struct st_mem *mem);
 void st_remote_request_release(struct st_remote_request *q);
-// From a packet of message.h. ST_E_INPUT for one that is none, ST_E_USAGE for an operation that has no route.
-int st_remote_translate(struct st_sv packet, struct st_sv base, struct st_arena *a, struct st_remote_request *ret,
-                        struct st_err *err);
+// From a packet of message.h. with_file: a descriptor came along. ST_E_INPUT for one that is none, ST_E_USAGE for an
+// operation that has no route.
+int st_remote_translate(struct st_sv packet, bool with_file, struct st_sv base, struct st_arena *a,
+                        struct st_remote_request *ret, struct st_err *err);
+// For the row that goes with a file: the format that was asked for.
+int st_remote_file_row(struct st_sv packet, uint64_t size, struct st_arena *a, struct st_buf *ret, struct st_err *err);
 
 // Each row of an answer 2xx, as JSON borrowed from `body`. ST_E_USAGE when this is no answer of stella.
 typedef int st_remote_row_fn(void *ctx, struct st_sv json, struct st_err *err);

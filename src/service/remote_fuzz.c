@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     st_remote_token(packet, NULL);
     if (st_remote_base(packet, &base, NULL))
         base = ST_SV("https://x");
-    if (st_remote_translate(packet, base, &arena, &q, &err) == 0) {
+    if (st_remote_translate(packet, n % 2, base, &arena, &q, &err) == 0) {
         struct st_sv url = st_buf_sv(&q.url);
         for (size_t i = 0; i < url.len; i++)
             if (url.ptr[i] <= ' ' || (unsigned char)url.ptr[i] >= 127)

@@ -20,14 +20,18 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 
 #define SOCKET 3
 #define PRIVATE_BYTES ((size_t)256 << 20) // stacks of look-up threads are counted whole
 #define BUDGET ((size_t)96 << 20)
 #define CA_MAX (4u << 20)
-#define WHOLE_MS 50000 // one exchange with its repetitions; stella waits longer (ST_CLIENT_REMOTE_MS)
-#define AGAIN_MS 1000  // between two questions of a caller that waits for a row
+#define WHOLE_MS 50000        // one exchange with its repetitions; stella waits longer (ST_CLIENT_REMOTE_MS)
+#define UPLOAD_MS 3600000     // until a file is sent, stored and answered; the service cuts a transfer that stalls
+#define FILE_MAX (1ull << 30) // an SBOM
+#define AGAIN_MS 1000         // between two questions of a caller that waits for a row
 
 struct remote {
     struct st_mem mem;
@@ -39,6 +43,7 @@ struct remote {
     struct st_err broken; // why nothing can be asked
     char *in;             // ST_MESSAGE_MAX
     uint64_t rows;
+    int file; // that came with the packet in work; -1: none
 };
 
 // ---- what it needs ----------------------------------------------------------------------------------
@@ -106,13 +111,13 @@ static int prepare(struct remote *r, struct st_err *err)
 
 // ---- one question -----------------------------------------------------------------------------------
 
-static int send_packet(struct remote *r, char kind, struct st_sv json, struct st_err *err)
+static int send_packet(struct remote *r, char kind, struct st_sv json, int fd, struct st_err *err)
 {
     struct st_buf b;
     st_buf_init(&b, &r->mem);
     int rc = st_buf_addc(&b, kind, err) || st_buf_add(&b, json, err)
                  ? -1
-                 : st_message_send(SOCKET, st_buf_sv(&b), st_clock_mono_ms() + WHOLE_MS, err);
+                 : st_message_send_fd(SOCKET, st_buf_sv(&b), fd, st_clock_mono_ms() + WHOLE_MS, err);
     st_buf_release(&b);
     return rc;
 }
@@ -121,7 +126,7 @@ static int send_row(void *ctx, struct st_sv json, struct st_err *err)
 {
     struct remote *r = ctx;
     r->rows++;
-    return send_packet(r, 'R', json, err);
+    return send_packet(r, 'R', json, -1, err);
 }
 
 // What libcurl says, and what to do about it.
@@ -148,10 +153,31 @@ static int explain(const struct remote *r, const struct st_http_response *a, con
     return st_err_set(err, e->code == ST_E_TIMEOUT ? ST_E_RETRY : e->code, "%s", e->text);
 }
 
-static int judge(struct remote *r, const struct st_remote_request *q, const struct st_http_response *a,
-                 struct st_err *err)
+// The file that the service sent: in memory, and handed on with the one row.
+static int send_file(struct remote *r, struct st_sv packet, int file, uint64_t size, struct st_err *err)
+{
+    struct st_buf b;
+    st_buf_init(&b, &r->mem);
+    int rc =
+        lseek(file, 0, SEEK_SET) < 0 ? st_err_sys(err, "memory") : st_remote_file_row(packet, size, &r->arena, &b, err);
+    if (rc == 0)
+        rc = send_packet(r, 'R', st_buf_sv(&b), file, err);
+    r->rows += rc == 0;
+    st_buf_release(&b);
+    return rc;
+}
+
+static int to_file(void *ctx, struct st_sv bytes, struct st_err *err)
+{
+    return st_fd_write(*(const int *)ctx, bytes.ptr, bytes.len) ? st_err_sys(err, "memory") : ST_HTTP_TAKEN;
+}
+
+static int judge(struct remote *r, const struct st_remote_request *q, struct st_sv packet, int file,
+                 const struct st_http_response *a, struct st_err *err)
 {
     bool json = st_sv_starts(st_http_header(a, ST_SV("content-type"), 0), ST_SV("application/json"));
+    if (a->status / 100 == 2 && q->file)
+        return send_file(r, packet, file, a->delivered, err);
     if (a->status / 100 == 2 && json)
         return st_remote_rows(q->op, st_buf_sv(&a->body), send_row, r, err);
     if (a->status / 100 == 2)
@@ -165,26 +191,54 @@ static int judge(struct remote *r, const struct st_remote_request *q, const stru
     return st_err_set(err, theirs.code, "%s", theirs.text);
 }
 
-static int ask_once(struct remote *r, const struct st_remote_request *q, struct st_err *err)
+// The body of an upload: the file's pages. One that is cut short meanwhile ends this process (SIGBUS), which is told.
+static int map_file(int fd, struct st_sv *ret, struct st_err *err)
+{
+    struct stat st;
+    if (fstat(fd, &st))
+        return st_err_sys(err, "the file to send");
+    if (!S_ISREG(st.st_mode))
+        return st_err_set(err, ST_E_USAGE, "only a file can be sent to a service elsewhere: --local scans it here");
+    if (st.st_size == 0)
+        return st_err_set(err, ST_E_INPUT, "the file is empty");
+    char *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    if (p == MAP_FAILED)
+        return st_err_sys(err, "the file to send");
+    *ret = st_sv_mem(p, (size_t)st.st_size);
+    return 0;
+}
+
+static int ask_once(struct remote *r, const struct st_remote_request *q, struct st_sv packet, struct st_err *err)
 {
     struct st_http_header type = {"Content-Type", ST_SV("application/json"), false};
     struct st_http_response a = {0};
     struct st_err e = {0};
-    bool body = st_buf_sv(&q->body).len > 0;
+    ST_AUTO_CLOSE int file = q->file ? memfd_create("stella-sbom", MFD_CLOEXEC) : -1;
+    struct st_sv body = st_buf_sv(&q->body);
+    if (q->file && file < 0)
+        return st_err_sys(err, "memory");
+    if (q->upload && map_file(r->file, &body, err))
+        return -1;
+    if (q->upload)
+        type.value = ST_SV("application/octet-stream");
     struct st_http_request h = {
         .method = q->op->method,
         .url = st_buf_sv(&q->url),
         .headers = &type,
-        .n_headers = body,
+        .n_headers = body.len > 0,
         .authorization = &r->authorization,
-        .body = st_buf_sv(&q->body),
+        .body = body,
         .once = !strcmp(q->op->method, "POST"),
-        .max = ST_REMOTE_ANSWER_MAX,
-        .times = {.whole = WHOLE_MS},
+        .max = q->file ? FILE_MAX : ST_REMOTE_ANSWER_MAX,
+        .times = {.whole = q->file || q->upload ? 0 : WHOLE_MS, .first_byte = q->upload ? UPLOAD_MS : 0},
+        .sink = q->file ? to_file : NULL,
+        .ctx = &file,
     };
     int rc = st_http_do(r->http, &h, &a, &e);
-    rc = rc ? explain(r, &a, &e, err) : judge(r, q, &a, err);
+    rc = rc ? explain(r, &a, &e, err) : judge(r, q, packet, file, &a, err);
     st_http_response_release(&a);
+    if (q->upload)
+        munmap((void *)(uintptr_t)body.ptr, body.len);
     return rc;
 }
 
@@ -203,11 +257,11 @@ static int answer(struct remote *r, struct st_sv packet, struct st_err *err)
         return -1;
     }
     st_remote_request_init(&q, &r->mem);
-    int rc = st_remote_translate(packet, r->base, &r->arena, &q, err);
+    int rc = st_remote_translate(packet, r->file >= 0, r->base, &r->arena, &q, err);
     int64_t until = now + (int64_t)ST_MIN(q.wait_ms, (uint64_t)ST_WAIT_MAX_MS);
     r->rows = 0;
     while (rc == 0) {
-        rc = ask_once(r, &q, err);
+        rc = ask_once(r, &q, packet, err);
         if (rc || r->rows || st_clock_mono_ms() >= until || gone(AGAIN_MS))
             break;
     }
@@ -219,16 +273,18 @@ static void serve(struct remote *r)
 {
     for (;;) {
         struct st_err err = {0}, lost = {0};
-        int64_t n = st_message_recv(SOCKET, r->in, ST_MESSAGE_MAX, 0, &lost);
+        ST_AUTO_CLOSE int file = -1;
+        int64_t n = st_message_recv_fd(SOCKET, r->in, ST_MESSAGE_MAX, &file, 0, &lost);
         if (n <= 0)
             return;
+        r->file = file;
         int rc = answer(r, st_sv_mem(r->in, (size_t)n), &err);
         struct st_buf b;
         st_buf_init(&b, &r->mem);
         if (rc)
-            rc = st_message_put_err(&b, &err, NULL) || send_packet(r, 'F', st_buf_sv(&b), NULL);
+            rc = st_message_put_err(&b, &err, NULL) || send_packet(r, 'F', st_buf_sv(&b), -1, NULL);
         else
-            rc = send_packet(r, 'E', ST_SV(""), NULL);
+            rc = send_packet(r, 'E', ST_SV(""), -1, NULL);
         st_buf_release(&b);
         st_arena_reset(&r->arena);
         if (rc)
@@ -246,7 +302,7 @@ static void warm_resolver(void)
 
 int main(int argc, char **argv)
 {
-    struct remote r = {.in = malloc(ST_MESSAGE_MAX)};
+    struct remote r = {.in = malloc(ST_MESSAGE_MAX), .file = -1};
     struct st_sandbox_report report;
     if (argc != 2 || strcmp(argv[1], "--serve") != 0) {
         fputs(ST_REMOTE_NAME " is started by stella when STELLA_SERVER is a URL\n", stderr);

@@ -158,6 +158,15 @@ static bool uploaded_file(void *ctx, struct st_sv path)
            name.ptr[0] != '.' && file.ptr[0] != '.' && !memchr(file.ptr, '/', file.len);
 }
 
+// What a document calls the image: as it was written, but of an upload only the file's name. Where the service keeps it
+// is nobody's business, and would make each upload another document.
+static const char *shown_name(const struct source *s)
+{
+    struct st_sv own = s->q->access.uploads, text = st_sv_of(s->q->image);
+    bool upload = s->q->file < 0 && s->q->access.service && uploaded_file(&own, text);
+    return upload ? strrchr(s->q->image, '/') + 1 : s->q->image;
+}
+
 static int parse(struct source *s, struct st_err *err)
 {
     struct st_sv path = s->q->options->path, text = st_sv_of(s->q->image), own = s->q->access.uploads;
@@ -224,7 +233,7 @@ static int source_open(struct source *s, const struct st_engine_request *q, stru
         return -1;
     const struct st_engine_observer *o = q->observer;
     s->request = (struct st_scan_request){
-        .name = q->image,
+        .name = shown_name(s),
         .opened = &s->opened,
         .pin = s->ref.source->pin,
         .tag = is_remote(s) ? ST_SV_NULL : s->ref.tag, // of a layout or archive

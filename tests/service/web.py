@@ -346,6 +346,121 @@ def test_upload():
     [h.close() for h in held]
 
 
+class Worker(threading.Thread):
+    """A supervisor with one slot: reports it idle, waits for a job, reads what comes along with it."""
+
+    def __init__(self, pool="default", chunk=1 << 20, limit=None, pause=0, **verdict):
+        super().__init__(daemon=True)
+        self.pool, self.chunk, self.limit, self.pause = pool, chunk, limit, pause
+        self.data, self.job, self.end = hashlib.sha256(), None, None
+        self.verdict = verdict or {"status": "completed"}
+        self.n, self.done = 0, threading.Event()
+        self.c = Client()
+        self.report("idle")
+        self.c.s.send(f'queue.claim {{"pool":"{pool}","worker":"h/{pool}-1","leaseMs":60000,"waitMs":30000}}'.encode())
+        self.start()
+
+    def report(self, state):
+        Client().call("workers.report", id=f"h/{self.pool}-1", pool=self.pool, state=state, memory=1 << 20, memoryLimit=1 << 30)
+
+    def run(self):
+        p, fds, _, _ = socket.recv_fds(self.c.s, 1 << 18, 4)
+        if p[:1] != b"R":
+            return self.done.set()
+        self.job = json.loads(p[1:])
+        self.c.s.recv(100)
+        self.report("busy")
+        self.fds = len(fds)
+        if fds:
+            with os.fdopen(fds[0], "rb", buffering=0) as f:
+                while (self.limit is None or self.n < self.limit) and (b := f.read(self.chunk)):
+                    self.data.update(b)
+                    self.n += len(b)
+                    time.sleep(self.pause)
+        self.end = self.c.call("job.finish", id=self.job["id"], fence=self.job["fence"], **self.verdict)
+        self.report("idle")
+        self.done.set()
+
+
+def test_direct():
+    """An archive that goes straight into a worker."""
+    s = Service()
+    c = Client()
+    path = "/api/v1/scans?name=app.tar&options=" + "%7B%22strict%22%3Atrue%7D"
+    status, answer, h = s.http("POST", path, SUBMIT, b"x" * 1000, TAR)
+    ok(status == 503 and h["Retry-After"] == "5" and "spool=1" in answer["message"], "no worker: 503 with Retry-After", answer)
+    ok(c.call("scans.list") == [], "and no job")
+    w = Worker()
+    data = os.urandom(1 << 20) * 30
+    status, job, h = s.http("POST", path, SUBMIT, data, TAR)
+    ok(status == 202 and h["Location"] == "/api/v1/scans/" + job["id"] and job["image"] == "app.tar" and job["options"].get("strict"), "202", job)
+    ok(w.done.wait(20) and w.n == len(data) and w.data.digest() == hashlib.sha256(data).digest(), f"the worker has every byte ({w.n})")
+    ok(w.end == [{"status": "completed"}] and uploads() == [], "the job ends, nothing was stored", w.end)
+    w = Worker(chunk=65536, pause=0.004)
+    with open(WORK + "/big.tar", "wb") as f:
+        f.write(data)
+    code, out, err = curl("-H", "Authorization: Bearer " + SUBMIT, "-H", "Content-Type: application/x-tar", "-H", "Transfer-Encoding: chunked",
+                          "-T", WORK + "/big.tar", "-X", "POST", f"http://127.0.0.1:{s.port}/api/v1/scans?name=a.tar")
+    ok(code == 0 and w.done.wait(30) and w.n == len(data), "chunked, from curl, to a worker that is slow", (code, out, err, w.n))
+    # The worker has seen enough: an archive's padding is for nobody.
+    w = Worker(limit=5 << 20)
+    status, job, _ = s.http("POST", path, SUBMIT, data[:(5 << 20) + 300000], TAR)
+    ok(status == 202 and w.done.wait(20), "a worker that stops at the archive's end", job)
+    # The sender breaks off: the job is cancelled, not judged.
+    torn = {"status": "failed", "reason": "corrupt_layer", "exitCode": 1}
+    w = Worker(**torn)
+    one, answer = raw_post(s.port, f"Content-Length: {6 << 20}\r\n", b"x" * (2 << 20), path=path, timeout=2)
+    ok(answer == "" and w.job, "in transfer", answer)
+    one.close()
+    ok(w.done.wait(20) and w.end == [{"status": "cancelled"}], "broken off: cancelled", w.end)
+    # A job of a pipe cannot be tried again with its bytes.
+    c.call("scans.retry", id=w.job["id"])
+    again = Worker()
+    ok(again.done.wait(20) and again.fds == 0 and again.job["id"] == w.job["id"], "tried again: nothing comes along (the worker says source_gone)", again.job)
+    # A stalled sender.
+    w = Worker(**torn)
+    t0 = time.time()
+    stalled, answer = raw_post(s.port, f"Content-Length: {6 << 20}\r\n", b"x" * 1000, path=path, timeout=40)
+    ok(10 < time.time() - t0 < 30 and w.done.wait(20) and w.end == [{"status": "cancelled"}], f"stalled: cut after {time.time() - t0:.0f} s", answer)
+    # A worker that stalls holds the sender, and nobody else; its death ends the transfer.
+    w = Worker(limit=1, pause=15)
+    one, answer = raw_post(s.port, f"Content-Length: {20 << 20}\r\n", b"", path=path, timeout=0.2)
+    one.settimeout(60)
+
+    def send():
+        try:
+            for _ in range(20):
+                one.sendall(data[:1 << 20])
+        except OSError:
+            pass
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    time.sleep(1)
+    t0 = time.time()
+    ok(s.http("GET", "/healthz", READ, raw=True)[0] == 200 and time.time() - t0 < 2 and sender.is_alive(), "a worker that reads nothing: the sender waits, others do not")
+    ok(w.done.wait(40), "the worker goes away")
+    sender.join(30)
+    ok(not sender.is_alive(), "and the transfer ends")
+    for what, want, args in [
+        ("without a token", 401, ("POST", path, None, b"x", TAR)), ("with the role read", 403, ("POST", path, READ, b"x", TAR)),
+        ("a bad name", 400, ("POST", "/api/v1/scans?name=a/b", SUBMIT, b"x", TAR)), ("an empty body", 400, ("POST", path, SUBMIT, b"", TAR)),
+        ("bad options", 400, ("POST", "/api/v1/scans?options=%7B%22a%22%3A1%7D", SUBMIT, b"x", TAR)),
+        ("a pool without workers", 503, ("POST", path + "&pool=nobody", SUBMIT, b"x", TAR)),
+    ]:
+        status, answer, _ = s.http(*args)
+        ok(status == want and answer["message"], f"{what}: {want}", (status, answer))
+    c.call("workers.report", id="h/liar-1", pool="liar", state="idle", memory=1, memoryLimit=1 << 30)
+    before = len(c.call("scans.list"))
+    t0 = time.time()
+    status, answer, _ = s.http("POST", path + "&pool=liar", SUBMIT, b"x" * 100, TAR)
+    ok(status == 503 and time.time() - t0 < 5, "a worker that is said to be free and takes nothing: 503", answer)
+    ok(wait_for(lambda: all(j["status"] == "cancelled" for j in c.call("scans.list", status="pending,cancelled") if j["pool"] == "liar")), "its job is cancelled")
+    w = Worker(limit=1, pause=30)
+    one, answer = raw_post(s.port, f"Content-Length: {20 << 20}\r\n", data[:4 << 20], path=path, timeout=1)
+    t0 = time.time()
+    ok(s.end() == 0 and time.time() - t0 < 10, f"SIGTERM with one that waits: ended after {time.time() - t0:.1f} s")
+
+
 def result(job, fence, **files):
     d = f"{ENV['STELLA_HOME']}/jobs/{job}/{fence}"
     os.makedirs(d, 0o700)
@@ -366,7 +481,8 @@ def test_results():
     ok(s.http("GET", url, READ)[0] == 409, "processing: 409")
     result(job, got["fence"], cyclonedx_json='{"bomFormat":"CycloneDX"}\n', purls="pkg:a/b@1\n", unknowns="none of this\n")
     ok(s.http("GET", url, READ)[0] == 409, "written, but not yet the result: 409")
-    c.call("job.finish", id=job, fence=got["fence"], status="completed")
+    host = socket.gethostname()
+    c.call("job.finish", id=job, fence=got["fence"], status="completed", result="cyclonedx-json,purls", host=host)
     status, text, h = s.http("GET", url, READ, raw=True)
     ok(status == 200 and text == '{"bomFormat":"CycloneDX"}\n' and h["Content-Type"].startswith("application/vnd.cyclonedx+json"), "the SBOM", (text, h["Content-Type"]))
     ok(h["ETag"] and h["Cache-Control"] == "private, no-cache", "ETag", h)
@@ -377,8 +493,10 @@ def test_results():
     status, text, h = s.http("GET", url + "?format=purls", READ, raw=True)
     ok(text == "pkg:a/b@1\n" and h["Content-Type"].startswith("text/plain"), "purls", h)
     status, answer, _ = s.http("GET", url + "?format=spdx-json", READ)
-    ok(status == 404 and "cyclonedx-json, purls" in answer["message"], "a format that was not written: 404, naming those that were", answer)
-    for bad in ("unknowns", "..%2F..%2Fx", "..", "%00", "x" * 2000):
+    ok(status == 404 and "cyclonedx-json,purls" in answer["message"], "a format that was not written: 404, naming those that were", answer)
+    status, text, _ = s.http("GET", url + "?format=unknowns", READ, raw=True)
+    ok(status == 200 and text == "none of this\n", "what could not be read")
+    for bad in ("..%2F..%2Fx", "..", "%00", "x" * 2000):
         ok(s.http("GET", url + "?format=" + bad, READ)[0] == 400, f"format {bad[:12]}: 400")
     ok(s.http("GET", url, None)[0] == 401 and s.http("GET", "/api/v1/scans/" + "0" * 32 + "/sbom", READ)[0] == 404, "401, 404")
     r = s.http("HEAD", url, READ, raw=True)
