@@ -53,9 +53,9 @@ struct st_doctor_facts {
     uint64_t dead, dead_retryable;
     int64_t dead_oldest_ms;
     char dead_common[64]; // commonest reason
-    // The layer cache of this state directory.
-    bool cache, dedup;
-    uint64_t cache_entries, cache_bytes, cache_max, cache_hits, cache_misses, cache_evicted;
+    // The layer cache.
+    bool dedup; // cache.layer_dedup
+    struct st_cache_stats cache;
     // This machine.
     struct st_doctor_disk home, spill;
     bool helper[ST_HELPERS];

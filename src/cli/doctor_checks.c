@@ -348,15 +348,15 @@ static void judge_registry_auth(const struct st_doctor_facts *f, struct st_diagn
 
 static void judge_cache(const struct st_doctor_facts *f, struct st_diagnosis *v)
 {
-    uint64_t asked = f->cache_hits + f->cache_misses, hit = percent(f->cache_hits, asked),
-             full = percent(f->cache_bytes, f->cache_max);
-    milli(v, "hit_rate", hit);
-    number(v, "hits", f->cache_hits);
-    number(v, "misses", f->cache_misses);
-    number(v, "entry_count", f->cache_entries);
-    number(v, "used_bytes", f->cache_bytes);
-    milli(v, "eviction_rate", percent(f->cache_evicted, f->cache_entries + f->cache_evicted));
-    if (!f->dedup && !f->cache_entries) {
+    const struct st_cache_stats *c = &f->cache;
+    uint64_t full = percent(c->used_bytes, c->max_bytes);
+    milli(v, "hit_rate", c->hit_rate);
+    number(v, "hits", c->hits);
+    number(v, "misses", c->misses);
+    number(v, "entry_count", c->entry_count);
+    number(v, "used_bytes", c->used_bytes);
+    milli(v, "eviction_rate", c->eviction_rate);
+    if (!f->dedup && !c->entry_count) {
         say(v, ST_DOCTOR_SKIP, "the layer cache is not in use (cache.layer_dedup is false)");
         suggest(v, "stella scanner config set cache.layer_dedup true");
         return;
@@ -366,12 +366,12 @@ static void judge_cache(const struct st_doctor_facts *f, struct st_diagnosis *v)
             ONE_DECIMAL(full));
         suggest(v, "stella scanner cache prune --stale");
     }
-    if (asked >= HIT_LEAST && hit < HIT_WARN) {
-        say(v, hit < HIT_FAIL ? ST_DOCTOR_FAIL : ST_DOCTOR_WARN, "%llu.%llu%% of the layers were found in the cache",
-            ONE_DECIMAL(hit));
+    if (c->hits + c->misses >= HIT_LEAST && c->hit_rate < HIT_WARN) {
+        say(v, c->hit_rate < HIT_FAIL ? ST_DOCTOR_FAIL : ST_DOCTOR_WARN,
+            "%llu.%llu%% of the layers were found in the cache", ONE_DECIMAL(c->hit_rate));
         suggest(v, "stella scanner cache stats");
     }
-    say(v, ST_DOCTOR_PASS, "%llu layers, %llu.%llu%% full", U(f->cache_entries), ONE_DECIMAL(full));
+    say(v, ST_DOCTOR_PASS, "%llu layers, %llu.%llu%% full", U(c->entry_count), ONE_DECIMAL(full));
 }
 
 // ---- storage ------------------------------------------------------------------------------------

