@@ -195,6 +195,11 @@ def test_metrics():
     c.call("workers.restarted", pool="default", reason="oom")
     c.call("workers.restarted", pool="large", reason="memory_stall")
     text = s.metrics()
+    for _ in range(100):  # the host's CPU is known after two looks
+        if "scanner_host_cpu" in text:
+            break
+        time.sleep(0.1)
+        text = s.metrics()
     worker = '{worker="h/large-1",pool="large"}'
     for series, want in [
         ("scanner_queue_enqueued_total", 4), ("scanner_jobs_completed_total", 1), ("scanner_queue_retry_total", 1),
