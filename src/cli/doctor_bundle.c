@@ -97,7 +97,7 @@ static int by_text(const void *a, const void *b)
 // Names only: a value may hold a password.
 static void write_variables(struct st_out *o)
 {
-    const char *names[64];
+    const char *names[64] = {NULL};
     size_t n = 0;
     for (char **e = environ; *e && n < ST_LEN(names); e++)
         if (!strncmp(*e, "STELLA_", 7))

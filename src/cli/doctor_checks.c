@@ -113,6 +113,7 @@ static uint64_t percent(uint64_t part, uint64_t whole)
 }
 
 #define U(x) ((unsigned long long)(x))
+#define S(n) ((n) == 1 ? "" : "s")                        // of "%llu worker%s"
 #define ONE_DECIMAL(m) U((m) / 1000), U((m) % 1000 / 100) // for %llu.%llu
 
 // ---- queue --------------------------------------------------------------------------------------
@@ -128,7 +129,8 @@ static void judge_queue(const struct st_doctor_facts *f, struct st_diagnosis *v)
     number(v, "oldest_job_age_min", q->oldest_job_age_min);
     flag(v, "backlog_growing", q->backlog_growing);
     if (q->stuck_jobs) {
-        say(v, ST_DOCTOR_FAIL, "%llu jobs in work made no progress for five minutes", U(q->stuck_jobs));
+        say(v, ST_DOCTOR_FAIL, "%llu job%s in work made no progress for five minutes", U(q->stuck_jobs),
+            S(q->stuck_jobs));
         suggest(v, "stella scanner jobs list --status processing");
         suggest(v, "stella scanner workers inspect");
     }
@@ -143,7 +145,7 @@ static void judge_queue(const struct st_doctor_facts *f, struct st_diagnosis *v)
     }
     if (q->backlog_growing)
         say(v, ST_DOCTOR_WARN, "the backlog grows: %llu jobs wait", U(q->queue_depth));
-    say(v, ST_DOCTOR_PASS, "%llu jobs wait, none is stuck", U(q->queue_depth));
+    say(v, ST_DOCTOR_PASS, "%llu job%s in the queue, none is stuck", U(q->queue_depth), S(q->queue_depth));
 }
 
 static void judge_job_queue(const struct st_doctor_facts *f, struct st_diagnosis *v)
@@ -168,7 +170,8 @@ static void judge_job_queue(const struct st_doctor_facts *f, struct st_diagnosis
         suggest(v, "stella scanner workers scale --count 2");
     }
     if (f->service)
-        say(v, ST_DOCTOR_PASS, "%llu jobs wait for %llu workers", U(q->queue_depth), U(alive));
+        say(v, ST_DOCTOR_PASS, "%llu job%s in the queue, %llu worker%s", U(q->queue_depth), S(q->queue_depth), U(alive),
+            S(alive));
     say(v, ST_DOCTOR_PASS, "no job waits for a service");
 }
 
@@ -188,7 +191,7 @@ static void judge_dead_letter(const struct st_doctor_facts *f, struct st_diagnos
         suggest(v, "stella scanner deadletter list");
         suggest(v, "stella scanner deadletter retry --all");
     }
-    say(v, ST_DOCTOR_PASS, "%llu dead letters", U(f->dead));
+    say(v, ST_DOCTOR_PASS, "%llu dead letter%s", U(f->dead), S(f->dead));
 }
 
 // ---- workers and memory -------------------------------------------------------------------------
@@ -216,7 +219,7 @@ static void judge_resources(const struct st_doctor_facts *f, struct st_diagnosis
         say(v, ST_DOCTOR_WARN, "no worker is idle and %llu jobs wait", U(f->queue.queue_depth));
         suggest(v, "stella scanner workers scale --count %llu", U(r->total_workers + 1));
     }
-    say(v, ST_DOCTOR_PASS, "%llu of %llu workers are idle", U(r->idle_workers), U(r->total_workers));
+    say(v, ST_DOCTOR_PASS, "%llu of %llu worker%s idle", U(r->idle_workers), U(r->total_workers), S(r->total_workers));
 }
 
 static void judge_worker_health(const struct st_doctor_facts *f, struct st_diagnosis *v)
@@ -235,14 +238,14 @@ static void judge_worker_health(const struct st_doctor_facts *f, struct st_diagn
         suggest(v, "stella scanner logs --level error --last 1h");
     }
     if (f->queue.stuck_jobs || r->stalled) {
-        say(v, ST_DOCTOR_FAIL, "%llu jobs are stuck", U(ST_MAX(f->queue.stuck_jobs, r->stalled)));
+        say(v, ST_DOCTOR_FAIL, "stuck jobs: %llu", U(ST_MAX(f->queue.stuck_jobs, r->stalled)));
         suggest(v, "stella scanner workers inspect");
         suggest(v, "stella scanner workers restart");
     }
     if (r->stale)
-        say(v, ST_DOCTOR_WARN, "%llu workers were not heard of for 10 seconds", U(r->stale));
+        say(v, ST_DOCTOR_WARN, "%llu worker%s not heard of for 10 seconds", U(r->stale), S(r->stale));
     if (r->dead) {
-        say(v, ST_DOCTOR_WARN, "%llu workers are dead", U(r->dead));
+        say(v, ST_DOCTOR_WARN, "%llu dead worker%s", U(r->dead), S(r->dead));
         suggest(v, "stella scanner workers inspect");
     }
     say(v, ST_DOCTOR_PASS, "%llu active, %llu idle", U(r->active_workers), U(r->idle_workers));
@@ -266,7 +269,8 @@ static void judge_memory_usage(const struct st_doctor_facts *f, struct st_diagno
         suggest(v, "stella scanner config set worker.memory_limit 8Gi && stella scanner workers restart");
     }
     if (f->waiting) {
-        say(v, ST_DOCTOR_FAIL, "%llu jobs wait for the pool %s, which has no worker", U(f->waiting), f->waiting_pool);
+        say(v, ST_DOCTOR_FAIL, "%llu job%s in pool %s, which has no worker", U(f->waiting), S(f->waiting),
+            f->waiting_pool);
         suggest(v, "stella scanner workers add --pool %s --memory 16Gi --count 1", f->waiting_pool);
     }
     if (r->memory_utilization >= MEMORY_WARN) {
@@ -275,7 +279,8 @@ static void judge_memory_usage(const struct st_doctor_facts *f, struct st_diagno
         suggest(v, "stella scanner workers stats --watch");
     }
     if (r->other_limit) {
-        say(v, ST_DOCTOR_WARN, "%llu workers do not have the configured limit yet", U(r->other_limit));
+        say(v, ST_DOCTOR_WARN, "%llu worker%s without the configured limit as yet", U(r->other_limit),
+            S(r->other_limit));
         suggest(v, "stella scanner workers restart");
     }
     if (f->memory_limit < LIMIT_RECOMMENDED) {
@@ -293,7 +298,7 @@ static void judge_timeouts(const struct st_doctor_facts *f, struct st_diagnosis 
     milli(v, "timeout_rate", rate);
     if (f->timeouts) {
         say(v, f->timeouts >= TIMEOUT_LEAST && rate >= TIMEOUT_FAIL ? ST_DOCTOR_FAIL : ST_DOCTOR_WARN,
-            "%llu of %llu jobs ran out of time in the last hour", U(f->timeouts), U(f->ended));
+            "%llu of %llu job%s ran out of time in the last hour", U(f->timeouts), U(f->ended), S(f->ended));
         suggest(v, "stella scanner jobs list --status timeout --last 1h");
         suggest(v, "stella scanner config get timeouts");
     }
@@ -318,14 +323,15 @@ static void sbom_rates(const struct st_sbom_stats *s, const char *window, struct
 static void judge_sbom(const struct st_doctor_facts *f, struct st_diagnosis *v)
 {
     sbom_rates(&f->sbom_day, "day", v);
-    say(v, ST_DOCTOR_PASS, "%llu SBOMs in the last day", U(f->sbom_day.successful_generations));
+    say(v, ST_DOCTOR_PASS, "%llu SBOM%s in the last day", U(f->sbom_day.successful_generations),
+        S(f->sbom_day.successful_generations));
 }
 
 static void judge_sbom_generation(const struct st_doctor_facts *f, struct st_diagnosis *v)
 {
     sbom_rates(&f->sbom_hour, "hour", v);
     if (f->sbom_failed) {
-        say(v, ST_DOCTOR_WARN, "%llu SBOMs could not be written in the last hour", U(f->sbom_failed));
+        say(v, ST_DOCTOR_WARN, "%llu SBOM%s not written in the last hour", U(f->sbom_failed), S(f->sbom_failed));
         suggest(v, "stella scanner jobs list --status sbom_failed --last 1h");
     }
     say(v, ST_DOCTOR_PASS, "every scan of the last hour got its SBOM");
@@ -337,7 +343,8 @@ static void judge_registry_auth(const struct st_doctor_facts *f, struct st_diagn
     number(v, "ended_jobs", f->ended);
     if (f->registry_auth) {
         say(v, f->registry_auth >= AUTH_FAIL ? ST_DOCTOR_FAIL : ST_DOCTOR_WARN,
-            "registries refused the credentials of %llu jobs in the last hour", U(f->registry_auth));
+            "registries refused the credentials of %llu job%s in the last hour", U(f->registry_auth),
+            S(f->registry_auth));
         suggest(v, "stella scanner jobs list --status registry_auth --last 1h");
         suggest(v, "stella scanner logs --filter \"registry auth\" --last 1h");
     }
@@ -490,8 +497,8 @@ static void judge_cgroup(const struct st_doctor_facts *f, struct st_diagnosis *v
     if (f->service && f->workers.total_workers) { // what the service does counts, not what this shell could
         number(v, "workers_without_cgroup", f->workers.not_enforced);
         if (f->workers.not_enforced) {
-            say(v, ST_DOCTOR_WARN, "%llu workers have no cgroup of their own: their memory is only watched",
-                U(f->workers.not_enforced));
+            say(v, ST_DOCTOR_WARN, "%llu worker%s without a cgroup: memory is only watched", U(f->workers.not_enforced),
+                S(f->workers.not_enforced));
             suggest(v, "systemctl show stella -p Delegate");
         }
         say(v, ST_DOCTOR_PASS, "every worker has a cgroup of its own");
