@@ -254,7 +254,7 @@ static void judge_worker_health(const struct st_doctor_facts *f, struct st_diagn
 static void judge_memory_usage(const struct st_doctor_facts *f, struct st_diagnosis *v)
 {
     const struct st_doctor_workers *r = &f->workers;
-    char limit[ST_QUANTITY_TEXT];
+    char limit[ST_QUANTITY_TEXT], more[ST_QUANTITY_TEXT];
     human(f->memory_limit, limit);
     text(v, "worker.memory_limit", limit);
     if (r->total_workers)
@@ -266,7 +266,8 @@ static void judge_memory_usage(const struct st_doctor_facts *f, struct st_diagno
     if (f->memory_deaths || f->oom_lines) {
         say(v, ST_DOCTOR_FAIL, "workers ran out of memory in the last hour");
         suggest(v, "stella scanner jobs list --status oom,memory_stall --last 1h");
-        suggest(v, "stella scanner config set worker.memory_limit 8Gi && stella scanner workers restart");
+        st_quantity_text(ST_MAX(2 * f->memory_limit / ST_GIB, 8ull) * ST_GIB, more);
+        suggest(v, "stella scanner config set worker.memory_limit %s && stella scanner workers restart", more);
     }
     if (f->waiting) {
         say(v, ST_DOCTOR_FAIL, "%llu job%s in pool %s, which has no worker", U(f->waiting), S(f->waiting),
@@ -285,7 +286,8 @@ static void judge_memory_usage(const struct st_doctor_facts *f, struct st_diagno
     }
     if (f->memory_limit < LIMIT_RECOMMENDED) {
         say(v, ST_DOCTOR_WARN, "worker.memory_limit is %s, under the recommended 4Gi", limit);
-        suggest(v, "stella scanner config set worker.memory_limit 4Gi && stella scanner workers restart");
+        if (!f->memory_deaths && !f->oom_lines)
+            suggest(v, "stella scanner config set worker.memory_limit 4Gi && stella scanner workers restart");
     }
     say(v, ST_DOCTOR_PASS, "no memory death in the last hour, limit %s", limit);
 }
