@@ -136,7 +136,7 @@ static void judge_queue(const struct st_doctor_facts *f, struct st_diagnosis *v)
     }
     if (q->queue_depth >= QUEUE_WARN) {
         say(v, q->queue_depth >= QUEUE_FAIL ? ST_DOCTOR_FAIL : ST_DOCTOR_WARN, "%llu jobs wait", U(q->queue_depth));
-        suggest(v, "stella scanner workers scale --count 2");
+        suggest(v, "stella scanner workers scale --pool default --count 2");
     }
     if (q->failure_rate >= FAILURE_WARN) {
         say(v, q->failure_rate >= FAILURE_FAIL ? ST_DOCTOR_FAIL : ST_DOCTOR_WARN,
@@ -167,7 +167,7 @@ static void judge_job_queue(const struct st_doctor_facts *f, struct st_diagnosis
             say(v, ST_DOCTOR_WARN, "%llu jobs wait and %llu.%llu a minute are done", U(q->queue_depth),
                 ONE_DECIMAL(q->processing_rate_per_min));
         suggest(v, "stella scanner queue status");
-        suggest(v, "stella scanner workers scale --count 2");
+        suggest(v, "stella scanner workers scale --pool default --count 2");
     }
     if (f->service)
         say(v, ST_DOCTOR_PASS, "%llu job%s in the queue, %llu worker%s", U(q->queue_depth), S(q->queue_depth), U(alive),
@@ -217,7 +217,7 @@ static void judge_resources(const struct st_doctor_facts *f, struct st_diagnosis
             "the host's CPUs are %llu.%llu%% in use", ONE_DECIMAL(r->cpu_utilization));
     if (r->total_workers && !r->idle_workers && f->queue.queue_depth) {
         say(v, ST_DOCTOR_WARN, "no worker is idle and %llu jobs wait", U(f->queue.queue_depth));
-        suggest(v, "stella scanner workers scale --count %llu", U(r->total_workers + 1));
+        suggest(v, "stella scanner workers scale --pool default --count %llu", U(r->total_workers + 1));
     }
     say(v, ST_DOCTOR_PASS, "%llu of %llu worker%s idle", U(r->idle_workers), U(r->total_workers), S(r->total_workers));
 }
