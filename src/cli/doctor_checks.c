@@ -136,7 +136,7 @@ static void judge_queue(const struct st_doctor_facts *f, struct st_diagnosis *v)
     }
     if (q->queue_depth >= QUEUE_WARN) {
         say(v, q->queue_depth >= QUEUE_FAIL ? ST_DOCTOR_FAIL : ST_DOCTOR_WARN, "%llu jobs wait", U(q->queue_depth));
-        suggest(v, "stella scanner workers scale --count 2");
+        suggest(v, "stella scanner workers scale --pool default --count 2");
     }
     if (q->failure_rate >= FAILURE_WARN) {
         say(v, q->failure_rate >= FAILURE_FAIL ? ST_DOCTOR_FAIL : ST_DOCTOR_WARN,
@@ -167,7 +167,7 @@ static void judge_job_queue(const struct st_doctor_facts *f, struct st_diagnosis
             say(v, ST_DOCTOR_WARN, "%llu jobs wait and %llu.%llu a minute are done", U(q->queue_depth),
                 ONE_DECIMAL(q->processing_rate_per_min));
         suggest(v, "stella scanner queue status");
-        suggest(v, "stella scanner workers scale --count 2");
+        suggest(v, "stella scanner workers scale --pool default --count 2");
     }
     if (f->service)
         say(v, ST_DOCTOR_PASS, "%llu job%s in the queue, %llu worker%s", U(q->queue_depth), S(q->queue_depth), U(alive),
@@ -217,7 +217,7 @@ static void judge_resources(const struct st_doctor_facts *f, struct st_diagnosis
             "the host's CPUs are %llu.%llu%% in use", ONE_DECIMAL(r->cpu_utilization));
     if (r->total_workers && !r->idle_workers && f->queue.queue_depth) {
         say(v, ST_DOCTOR_WARN, "no worker is idle and %llu jobs wait", U(f->queue.queue_depth));
-        suggest(v, "stella scanner workers scale --count %llu", U(r->total_workers + 1));
+        suggest(v, "stella scanner workers scale --pool default --count %llu", U(r->total_workers + 1));
     }
     say(v, ST_DOCTOR_PASS, "%llu of %llu worker%s idle", U(r->idle_workers), U(r->total_workers), S(r->total_workers));
 }
@@ -254,7 +254,7 @@ static void judge_worker_health(const struct st_doctor_facts *f, struct st_diagn
 static void judge_memory_usage(const struct st_doctor_facts *f, struct st_diagnosis *v)
 {
     const struct st_doctor_workers *r = &f->workers;
-    char limit[ST_QUANTITY_TEXT];
+    char limit[ST_QUANTITY_TEXT], more[ST_QUANTITY_TEXT];
     human(f->memory_limit, limit);
     text(v, "worker.memory_limit", limit);
     if (r->total_workers)
@@ -266,7 +266,8 @@ static void judge_memory_usage(const struct st_doctor_facts *f, struct st_diagno
     if (f->memory_deaths || f->oom_lines) {
         say(v, ST_DOCTOR_FAIL, "workers ran out of memory in the last hour");
         suggest(v, "stella scanner jobs list --status oom,memory_stall --last 1h");
-        suggest(v, "stella scanner config set worker.memory_limit 8Gi && stella scanner workers restart");
+        st_quantity_text(ST_MAX(2 * f->memory_limit / ST_GIB, 8ull) * ST_GIB, more);
+        suggest(v, "stella scanner config set worker.memory_limit %s && stella scanner workers restart", more);
     }
     if (f->waiting) {
         say(v, ST_DOCTOR_FAIL, "%llu job%s in pool %s, which has no worker", U(f->waiting), S(f->waiting),
@@ -285,7 +286,8 @@ static void judge_memory_usage(const struct st_doctor_facts *f, struct st_diagno
     }
     if (f->memory_limit < LIMIT_RECOMMENDED) {
         say(v, ST_DOCTOR_WARN, "worker.memory_limit is %s, under the recommended 4Gi", limit);
-        suggest(v, "stella scanner config set worker.memory_limit 4Gi && stella scanner workers restart");
+        if (!f->memory_deaths && !f->oom_lines)
+            suggest(v, "stella scanner config set worker.memory_limit 4Gi && stella scanner workers restart");
     }
     say(v, ST_DOCTOR_PASS, "no memory death in the last hour, limit %s", limit);
 }

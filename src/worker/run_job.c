@@ -468,8 +468,16 @@ static void say_end(struct run *run, int rc, const char *reason, const struct st
         say(run, ST_LOG_ERROR, "sbom", "heap exhausted: %s", e->text);
     else if (e->code == ST_E_NOMEM)
         say(run, ST_LOG_ERROR, "sbom", "memory allocation failed: %s", e->text);
+    else if (e->code == ST_E_AUTH) // "registry auth" is what scanner-registry-auth.md searches for
+        say(run, ST_LOG_ERROR, "scan", "failed: %s: registry auth: %s", reason, e->text);
     else
         say(run, ST_LOG_ERROR, "scan", "failed: %s: %s", reason, e->text);
+}
+
+// Scanned, and then the SBOM could not be written: nearly always the disk.
+static bool failed_writing(const struct run *run, enum st_err_code code)
+{
+    return run->since_ms && !run->written && (code == ST_E_IO || code == ST_E_SPILL || code == ST_E_FAILED);
 }
 
 static void fill_end(struct run *run, int rc, const char *reason, const struct st_err *e, struct st_worker_end *ret)
@@ -528,6 +536,8 @@ void st_run_job(const struct st_run_job *r, struct st_worker_end *ret, struct st
         st_result_remove(&run->dir);
     if (rc && !reason && err.code == ST_E_FAILED && run->written) // the one verdict of this code
         reason = "strict";
+    if (rc && !reason && failed_writing(run, err.code))
+        reason = "sbom_failed";
     if (rc && !reason)
         reason = err.code == ST_E_CANCELLED ? "cancelled" : st_job_reason(err.code);
     say_end(run, rc, reason, &err);

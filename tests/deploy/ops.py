@@ -28,7 +28,7 @@ ENV = {k: v for k, v in os.environ.items() if not k.startswith("STELLA_")}
 ENV.update(STELLA_HOME=WORK + "/home", LC_ALL="C.UTF-8")
 TOKEN = "read-token-0123456789abcdef"
 REASONS = ["oom", "memory_stall", "timeout", "sbom_failed", "registry_auth", "corrupt_layer", "bad_input", "not_found", "source_gone",
-           "limit", "crash", "killed", "retryable", "internal"]
+           "limit", "crash", "killed", "retryable", "internal", "strict"]
 RESTARTS = ["oom", "memory_stall", "crash", "killed", "timeout", "manual", "config"]
 
 
