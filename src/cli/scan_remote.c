@@ -429,8 +429,8 @@ static int verdict(struct remote *r, struct st_err *err)
         return st_err_set(err, ST_E_CANCELLED, "job %.12s was cancelled", j->id);
     st_quantity_human(j->peak, peak);
     if (r->ask->profile && !j->result[0])
-        st_cli_note("profile incomplete: the worker ended %s at %s; stella scanner jobs show %.12s has what was seen",
-                    j->reason, peak, j->id);
+        st_cli_note("profile incomplete: worker %s, peak %s; stella scanner jobs show %.12s has its last samples",
+                    j->message[0] ? j->message : j->reason, peak, j->id);
     if (strstr(" oom memory_stall killed crash timeout ", j->reason)) // what a scan here would not have said
         say(r, "job %.12s failed: %s (stella scanner jobs show %.12s)", j->id, j->reason, j->id);
     return st_err_set(err, code_of(j), "%s", j->message);

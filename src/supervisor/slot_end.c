@@ -304,16 +304,17 @@ void st_slot_judge(struct st_slot *t)
     st_slot_evidence(t, &v, &evidence);
     describe(t, &v, text, sizeof text);
     struct st_sv said = t->seen.said_end && !v.memory ? t->end.message : ST_SV_NULL;
+    // Component "sbom", as of a scan without a service: the runbook looks for it there.
     if (v.memory)
-        st_sup_log(t->sup, ST_LOG_ERROR, "worker", t->job.id, "out of memory: worker %s %s", t->id, text);
+        st_sup_log(t->sup, ST_LOG_ERROR, "sbom", t->job.id, "out of memory: worker %s %s", t->id, text);
     else if (v.what == ST_DO_FINISH && v.state == ST_JOB_FAILED && v.restart)
         st_sup_log(t->sup, ST_LOG_ERROR, "worker", t->job.id, "worker %s %s", t->id, text);
+    if (v.restart) // first, so that who sees the job's end sees the metric and `workers inspect` too
+        keep_loss(t, &v, st_buf_sv(&evidence));
     if (v.what == ST_DO_FINISH)
         tell_finish(t, &v, v.state == ST_JOB_FAILED && !said.len ? st_sv_of(text) : said, st_buf_sv(&evidence));
     else if (v.what == ST_DO_RELEASE)
         tell_release(t);
-    if (v.restart)
-        keep_loss(t, &v, st_buf_sv(&evidence));
     st_buf_release(&evidence);
     t->job.id[0] = 0;
     t->ended = true;
