@@ -21,7 +21,8 @@ static const struct st_term environment[] = {
                     "$XDG_DATA_HOME/stella, else ~/.local/share/stella."},
     {"STELLA_SERVER",
      "Socket of the scan service. Default: stella.sock in the state directory, else, without STELLA_HOME, "
-     "/run/stella/stella.sock. When nothing answers there, the local record is used. Or the URL of a service elsewhere: "
+     "/run/stella/stella.sock. When nothing answers there, the local record is used. Or the URL of a service "
+     "elsewhere: "
      "https://HOST, http:// only of this machine."},
     {"STELLA_TOKEN_FILE", "File with the token for a STELLA_SERVER that is a URL; STELLA_TOKEN is the token itself."},
     {"STELLA_CA_FILE", "Certificate authorities (PEM) to trust beside the system's."},

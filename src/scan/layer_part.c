@@ -240,6 +240,26 @@ int layer_part_begin(struct layer_scan *s, struct st_err *err)
 
 // ---- going through what is known ------------------------------------------------------------------
 
+// The file is nobody's but ours, and yet nothing in it is believed.
+static int apply_event(struct layer_scan *s, const struct layer_file *f, const struct event *e, struct st_err *err)
+{
+    switch (e->kind) {
+    case LAYER_EVENT_FILE:
+        if (e->value < layer_catalogers())
+            return st_buf_addc(&s->file_cats, (char)e->value, err);
+        break;
+    case LAYER_EVENT_PARSED:
+        if (e->value < s->file_cats.len)
+            return layer_remember(s, f->hash, e->value, err);
+        break;
+    case LAYER_EVENT_AGAIN:
+        if (e->value < layer_catalogers())
+            return layer_again_whole(s, f, (uint8_t)e->value, err);
+        break;
+    }
+    return st_err_set(err, ST_E_CONFLICT, "the checkpoint names what there is not");
+}
+
 static int apply(struct layer_scan *s, const struct layer_file *f, bool early, struct st_err *err)
 {
     struct event e;
@@ -247,13 +267,8 @@ static int apply(struct layer_scan *s, const struct layer_file *f, bool early, s
         memcpy(&e, s->events.ptr + s->next_event, sizeof e);
         if (e.entry > f->entry || (e.entry == f->entry && early && !e.early))
             return 0;
-        if (e.kind == LAYER_EVENT_FILE ? e.value >= layer_catalogers() || st_buf_addc(&s->file_cats, (char)e.value, err)
-            : e.kind == LAYER_EVENT_PARSED
-                ? layer_remember(s, f->hash, e.value, err)
-                : e.value >= layer_catalogers() || layer_again_whole(s, f, (uint8_t)e.value, err))
-            return e.kind != LAYER_EVENT_PARSED && e.value >= layer_catalogers()
-                       ? st_err_set(err, ST_E_CONFLICT, "the checkpoint names a cataloger that there is not")
-                       : -1;
+        if (apply_event(s, f, &e, err))
+            return -1;
     }
     return 0;
 }

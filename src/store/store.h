@@ -199,8 +199,8 @@ int st_store_set_options(struct st_store *s, const char *id, struct st_sv option
 // for each, after its change.
 int st_store_sweep(struct st_store *s, uint32_t max_tries, st_job_row_fn *lost, void *ctx, struct st_err *err);
 
-// Forget jobs that ended and did not change since before_ms, with their attempts; at most ST_FORGET_STEP, the oldest, in
-// one transaction. How many there were.
+// Forget jobs that ended and did not change since before_ms, with their attempts; at most ST_FORGET_STEP, the oldest,
+// in one transaction. How many there were.
 #define ST_FORGET_STEP 200
 int st_store_forget(struct st_store *s, int64_t before_ms, struct st_err *err);
 

@@ -3,6 +3,7 @@
 
 #include "base/ckd.h"
 #include "fetch/pull.h"
+#include "worker/base_hint.h"
 #include "worker/sbom_file.h"
 
 #include <fcntl.h>
@@ -415,6 +416,10 @@ static int after_scan(struct source *s, struct st_sbom_file *files, struct st_sc
         rc = verdict(s->q, scan, err);
     if (rc == 0)
         st_scan_forget(scan);
+    if (rc == 0 && !s->q->cache_dir && s->q->home && st_base_hint(s->q->home, &st_scan_image_of(scan)->subject))
+        note(s,
+             "another image has the same base layer: with the layer cache it is read once (stella scanner config set "
+             "cache.layer_dedup true)");
     return rc;
 }
 

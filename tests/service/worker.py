@@ -308,6 +308,16 @@ def test_config():
     ok(w.end()["layersCached"] == 0, "a submission without")
     w = run(WORK + "/big.tar", fence=43, config={"cache.layer_dedup": "false"}, options={"cache": True})
     ok(w.end()["layersCached"] == 6, "a submission with")
+    # The second image of a base, and no other, is the moment to say that the cache would help.
+    base, said = images.tar([("etc/os-release", b"ID=debian\n")]), []
+    for i in range(4):
+        write = images.Image([base, images.tar([(f"app{i}", os.urandom(100))])])
+        open(f"{WORK}/h{i}.tar", "wb").write(write.oci_archive())
+    for i, which in enumerate([0, 0, 1, 1, 2, 3]):
+        w = run(f"{WORK}/h{which}.tar", fence=80 + i, config={"cache.layer_dedup": "true" if which == 3 else "false"})
+        w.end()
+        said.append(any("cache.layer_dedup true" in l for l in w.lines()))
+    ok(said == [False, False, True, False, False, False], "a hint for the second image of a base", said)
     # A deadline: the configuration's, the submission's, the supervisor's.
     for i, (what, job) in enumerate([("timeouts.scan", dict(config={"timeouts.scan": "1s"})),
                                      ("the submission's", dict(config={"timeouts.scan": "20m"}, options={"file": True, "timeoutSeconds": 1})),
