@@ -22,7 +22,7 @@ static void disconnect(struct st_sup *s, struct st_sup_pool *p)
         c->slot->reserved = false;
     c->slot = NULL;
     c->memory = 0;
-    c->dropped = false;
+    c->dropped = c->out = false;
 }
 
 struct taking {
@@ -58,6 +58,7 @@ static void on_answer(struct st_sup *s, struct st_sup_pool *p)
     int rc = st_client_take(c->client, take_job, &t, &err);
     if (rc == 0)
         return;
+    c->out = false;
     p->served_ms = st_clock_mono_ms();
     if (rc < 0 || c->dropped) {
         if (rc < 0 && !c->dropped && err.code != ST_E_RETRY)
@@ -79,7 +80,7 @@ static void on_answer(struct st_sup *s, struct st_sup_pool *p)
 static void on_ready(void *pool, uint32_t events)
 {
     struct st_sup_pool *p = pool;
-    if (p->claim.memory || p->claim.dropped)
+    if (p->claim.out)
         on_answer(p->sup, p);
     else { // closed by the other side between two claims
         disconnect(p->sup, p);
@@ -123,6 +124,7 @@ static void send_claim(struct st_sup *s, struct st_sup_pool *p, struct st_slot *
         st_loop_arm(&s->loop, &s->admit, AGAIN_MS);
         return;
     }
+    c->out = true;
     c->slot = t;
     c->memory = t->memory;
     t->reserved = true;
@@ -131,7 +133,7 @@ static void send_claim(struct st_sup *s, struct st_sup_pool *p, struct st_slot *
 void st_claims_drop(struct st_sup *s, struct st_sup_pool *p, bool take)
 {
     struct st_claim_conn *c = &p->claim;
-    if (!c->client || !c->slot)
+    if (!c->out || !c->slot)
         return;
     c->dropped = true;
     if (!take) {
@@ -144,7 +146,7 @@ void st_claims_drop(struct st_sup *s, struct st_sup_pool *p, bool take)
 bool st_claims_out(const struct st_sup *s)
 {
     for (size_t i = 0; i < ST_POOLS_MAX; i++)
-        if (s->pools[i].claim.client && (s->pools[i].claim.slot || s->pools[i].claim.dropped))
+        if (s->pools[i].claim.out)
             return true;
     return false;
 }
@@ -179,7 +181,7 @@ void st_claims_decide(void *sup)
         used += s->slots[i]->state != ST_SLOT_IDLE ? s->slots[i]->memory : 0;
     for (size_t i = 0; i < ST_POOLS_MAX; i++) {
         struct st_sup_pool *p = &s->pools[i];
-        slots[i] = p->used && p->ours && !p->gone && !p->claim.slot && !p->claim.dropped ? free_slot(s, p) : NULL;
+        slots[i] = p->used && p->ours && !p->gone && !p->claim.out ? free_slot(s, p) : NULL;
         in[i] = (struct st_admission_pool){.memory = slots[i] ? slots[i]->memory : p->claim.memory,
                                            .waited_ms = now - p->served_ms,
                                            .wants = slots[i] != NULL,

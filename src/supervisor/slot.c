@@ -21,6 +21,11 @@
 #define SAMPLE_MS 1000
 #define SAMPLE_RLIMIT_MS 500
 #define DEADLINE_GRACE_MS 5000 // the worker ends itself first, and says so
+#ifdef ST_SANITIZED            // its shadow memory counts as data
+#define DATA_MAX(t) 0
+#else
+#define DATA_MAX(t) (t)->memory
+#endif
 
 static void on_renew(void *slot);
 static void on_deadline(void *slot);
@@ -157,7 +162,7 @@ static int start_process(struct st_slot *t, int theirs, struct st_err *err)
                          .out = -1,
                          .cgroup = t->cgroup,
                          .death_signal = SIGKILL,
-                         .data_max = t->cgroup < 0 ? t->memory : 0,
+                         .data_max = t->cgroup < 0 ? DATA_MAX(t) : 0,
                          .group = true};
     if (st_spawn(&p, &t->pid, &t->pidfd, err))
         return -1;

@@ -21,7 +21,8 @@
 struct st_claim_conn {
     struct st_client *client; // NULL: not connected
     struct st_io io;
-    struct st_slot *slot; // whom the job is for; NULL: no claim is out
+    bool out;             // a call is under way: until its end was read no other may be sent
+    struct st_slot *slot; // whom the job is for; NULL: it came already, or is no longer wanted
     uint64_t memory;      // reserved for it
     bool dropped;         // no longer wanted: a job that comes all the same is given back
     bool got;             // a job came

@@ -221,6 +221,10 @@ def test_ends():
        w["lastJob"] == a and w["evidence"]["memory_limit"] == 64 << 20, "the worker's row has its restarts by reason, and evidence", w)
     m = [l for l in until(lambda: subprocess.run([STELLA, "scanner", "status"], env=ENV, capture_output=True, text=True).stdout).splitlines()]
     ok("status: ok" in m, "status: ok", m)
+    # An answer to a claim is read to its end before the next claim is sent: short jobs, one after the other.
+    many = [submit("end=completed") for _ in range(150)]
+    ends = [state(a, "completed") for a in many]
+    ok(all(j["status"] == "completed" and j["attempt"] == 1 for j in ends), "150 short jobs: each once", [j for j in ends if j["status"] != "completed"][:2])
     a = submit("child,end=completed")
     state(a, "completed")
     pid = int([t for t in traces() if t[0] == a][0][4])
