@@ -1,8 +1,10 @@
 #include "scan/scan_int.h"
 
 #include "base/ckd.h"
+#include "base/fd.h"
 #include "image/blobs.h"
 #include "scan/analyze_jobs.h"
+#include "scan/fragment_int.h"
 #include "scan/helper.h"
 
 #include <errno.h>
@@ -567,13 +569,51 @@ static int read_layers(struct st_scan *s, struct st_err *err)
     return 0;
 }
 
+static int fragment_of(const struct st_scan *s, size_t i)
+{
+    return s->fragments[s->layers[i].how == ST_LAYER_SAME ? s->layers[i].same_as : i];
+}
+
+static int hash_fragment(int fd, struct st_sha256 *sha, struct st_err *err)
+{
+    char buf[16 * 1024];
+    struct stat st;
+    if (fstat(fd, &st))
+        return st_err_sys(err, "fragment");
+    uint64_t end = (uint64_t)st.st_size > ST_FRAG_TAIL ? (uint64_t)st.st_size - ST_FRAG_TAIL : 0;
+    for (uint64_t at = 0; at < end;) {
+        ssize_t n = st_fd_pread(fd, buf, ST_MIN(sizeof buf, end - at), at);
+        if (n <= 0)
+            return n ? st_err_sys(err, "fragment") : st_err_set(err, ST_E_CORRUPT, "a fragment became shorter");
+        st_sha256_add(sha, buf, (size_t)n);
+        at += (uint64_t)n;
+    }
+    return 0;
+}
+
+int st_scan_fragment_hash(const struct st_scan *s, size_t layer, char ret[static ST_DIGEST_HEX + 1], struct st_err *err)
+{
+    int fd = fragment_of(s, layer);
+    if (fd < 0)
+        return 0;
+    struct st_mem mem;
+    st_mem_init(&mem, 4096, -1);
+    struct st_sha256 *sha = st_sha256_new(&mem, err);
+    int rc = sha ? hash_fragment(fd, sha, err) : -1;
+    if (rc == 0)
+        st_sha256_hex(sha, ret);
+    st_sha256_free(sha);
+    st_mem_release(&mem);
+    return rc ? -1 : 1;
+}
+
 static int merge(struct st_scan *s, struct st_err *err)
 {
     int *fds = st_arena_array(&s->arena, s->n_layers + 1, sizeof *fds, err);
     if (!fds)
         return -1;
     for (size_t i = 0; i < s->n_layers; i++)
-        fds[i] = s->layers[i].how == ST_LAYER_SAME ? s->fragments[s->layers[i].same_as] : s->fragments[i];
+        fds[i] = fragment_of(s, i);
     s->merge =
         st_merge_new(&s->mem, &s->image.subject, fds, s->n_layers, s->unknowns, s->n_unknowns, s->failed == 0, err);
     if (!s->merge)

@@ -85,6 +85,10 @@ const struct st_image *st_scan_image_of(const struct st_scan *s);
 const struct st_scan_layer *st_scan_layers(const struct st_scan *s); // subject.n_layers
 const struct st_scan_profile *st_scan_profile(const struct st_scan *s);
 size_t st_scan_failed(const struct st_scan *s); // layers
+// SHA-256 of what the fragment of a layer says, without the numbers that one run measured (its END record): the same
+// for every run of the same catalogers. 1; 0: the layer has none (foreign, failed); -1.
+int st_scan_fragment_hash(const struct st_scan *s, size_t layer, char ret[static ST_DIGEST_HEX + 1],
+                          struct st_err *err);
 // Checkpoints are kept until the caller has written its output.
 void st_scan_forget(struct st_scan *s);
 

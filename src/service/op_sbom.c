@@ -31,7 +31,8 @@ static const char *file_name(struct st_sv format)
 {
     if (!format.len)
         return st_sbom_format_words[0];
-    static const char *const beside[] = {"unknowns", "profile", "profile-json"}; // worker/result.h
+    static const char *const beside[] = {"unknowns", "profile", "profile-json", "layers",
+                                         "composition-recipe"}; // worker/result.h
     for (size_t i = 0; i < ST_LEN(beside); i++)
         if (st_sv_eq(format, st_sv_of(beside[i])))
             return beside[i];

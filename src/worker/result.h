@@ -12,6 +12,8 @@
 #include <limits.h>
 
 #define ST_RESULT_UNKNOWNS "unknowns"
+#define ST_RESULT_LAYERS "layers"             // composition.h
+#define ST_RESULT_RECIPE "composition-recipe" // composition.h
 #define ST_RESULT_PROFILE "profile"
 #define ST_RESULT_PROFILE_JSON "profile-json"
 

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/quantity.h"
 #include "scan/fragstore.h"
+#include "worker/composition.h"
 #include "worker/engine.h"
 #include "worker/profile.h"
 #include "worker/result.h"
@@ -259,6 +260,10 @@ static int write_beside(struct run *run, const char *name, const struct st_scan 
     st_out_init_fd(&o, fd);
     if (!strcmp(name, ST_RESULT_UNKNOWNS))
         rc = st_engine_say_unknowns(st_scan_inventory(scan), &o, err);
+    else if (!strcmp(name, ST_RESULT_LAYERS))
+        st_composition_layers(scan, &o);
+    else if (!strcmp(name, ST_RESULT_RECIPE))
+        rc = st_composition_recipe(scan, &o, err);
     else if (!strcmp(name, ST_RESULT_PROFILE))
         st_profile_text(scan, run->budget, &o);
     else
@@ -271,11 +276,11 @@ static int write_beside(struct run *run, const char *name, const struct st_scan 
 static int on_written(void *ctx, const struct st_scan *scan, struct st_err *err)
 {
     struct run *run = ctx;
-    int rc = write_beside(run, ST_RESULT_UNKNOWNS, scan, err);
-    if (rc == 0)
-        rc = write_beside(run, ST_RESULT_PROFILE, scan, err);
-    if (rc == 0)
-        rc = write_beside(run, ST_RESULT_PROFILE_JSON, scan, err);
+    static const char *const beside[] = {ST_RESULT_UNKNOWNS, ST_RESULT_LAYERS, ST_RESULT_RECIPE, ST_RESULT_PROFILE,
+                                         ST_RESULT_PROFILE_JSON};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < ST_LEN(beside); i++)
+        rc = write_beside(run, beside[i], scan, err);
     if (rc == 0)
         rc = st_result_sync(&run->dir, run->r->job->home.ptr, err);
     run->write_ms = (uint64_t)(st_clock_mono_ms() - run->since_ms);

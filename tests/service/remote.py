@@ -1,7 +1,7 @@
 """The verbs with STELLA_SERVER=http(s)://...: remote.py TEST STELLA STELLA_API. Speaks TAP.
 
 http, https: every case of service.py's `verbs`, word for word, but through stella-remote. errors: what goes wrong."""
-import http.server, json, os, re, signal, socket, subprocess, sys, threading, time
+import gzip, hashlib, http.server, json, os, re, signal, socket, subprocess, sys, tarfile, threading, time
 
 import service
 import web
@@ -369,6 +369,37 @@ def test_scan():
         # As from every pipe: one hard link cannot be read again, as in a compressed archive.
         same = scan(here, "--local", "app.tar.gz", "--format", "cyclonedx-json")[1].replace(b'"app.tar.gz"', b'"app.tar"')
         ok(r.stdout == same and len(same) > 1000, "and its SBOM has the bytes of a scan from a pipe", (r.stdout[:500], same[:500]))
+        get = lambda what: json.loads(subprocess.run(["curl", "-sS", "--noproxy", "*", "--cacert", "ca.pem", "-H", "Authorization: Bearer " + SUBMIT,
+                                                      f"https://127.0.0.1:{port}/api/v1/scans/{what}"], capture_output=True, timeout=60).stdout)
+        jobs = [j["id"] for j in json.loads(stella("scanner", "jobs", "list", "--status", "completed", "--format", "json")[1])]
+        layers, recipes = get(jobs[0] + "/layers"), [get(j + "/composition-recipe") for j in jobs]
+        manifest = json.loads(tarfile.open("app.tar").extractfile("manifest.json").read())[0]
+        blobs = [tarfile.open("app.tar").extractfile(n).read() for n in manifest["Layers"]]
+        diff_ids = ["sha256:" + hashlib.sha256(b if b[:2] != b"\x1f\x8b" else gzip.decompress(b)).hexdigest() for b in blobs]
+        ok([l["diffId"] for l in layers] == diff_ids and [l["index"] for l in layers] == list(range(len(blobs))) and
+           all(l["uncompressedSize"] and l["fileCount"] is not None and l["state"] == "scanned" for l in layers), "layers", layers)
+        ok(len(recipes) >= 8 and len({json.dumps(r["layers"]) for r in recipes if len(r["layers"]) == 3}) <= 2, "recipes", recipes[:2])
+        r = recipes[0]
+        ok([x["layerDigest"] for x in r["layers"]] == sorted(x["layerDigest"] for x in r["layers"]) and len(r["layers"]) == len(set(diff_ids)),
+           "by digest", r)
+        sha = lambda *parts: hashlib.sha256(b"".join(parts)).digest()
+
+        def merkle(leaves):  # as RFC 6962 defines it
+            if len(leaves) == 1:
+                return sha(b"\0", leaves[0])
+            k = 1 << (len(leaves) - 1).bit_length() - 1
+            return sha(b"\1", merkle(leaves[:k]), merkle(leaves[k:]))
+        for r in recipes:
+            leaves = [f"{x['layerDigest']}\n{x['fragmentSha256']}".encode() for x in r["layers"]]
+            if merkle(leaves).hex() != r["merkleRoot"]:
+                ok(False, "the Merkle root", r)
+                break
+        else:
+            ok(True, f"the Merkle roots of {len(recipes)} recipes")
+        by_image = {}
+        for j in jobs:
+            by_image.setdefault(os.path.basename(get(j)["image"]), set()).add(json.dumps(get(j + "/composition-recipe"), sort_keys=True))
+        ok(len(by_image["app.tar.gz"]) == 1 and len(by_image) == 2, "each run of an image gives the same recipe", {k: len(v) for k, v in by_image.items()})
         end = time.time() + 20
         d = ENV["STELLA_HOME"] + "/uploads"
         while time.time() < end and any(not x.startswith(".") for x in os.listdir(d)):

@@ -119,7 +119,8 @@ def test_life():
     end = w.end()
     ok(end.get("reason") is None and end.get("exitCode") == 0 and w.code == 0, "a job ends complete", (end, w.err))
     got = result()
-    ok(sorted(got) == ["cyclonedx-json", "profile", "profile-json", "purls", "spdx-json", "table", "unknowns"], "its files", list(got))
+    ok(sorted(got) == ["composition-recipe", "cyclonedx-json", "layers", "profile", "profile-json", "purls", "spdx-json", "table", "unknowns"],
+       "its files", list(got))
     for f in ("cyclonedx-json", "purls", "spdx-json", "table"):
         ok(got.get(f) == local(WORK + "/app.tar", "--format", f), f"{f}: the bytes of a local scan")
     ok(end["result"] == "cyclonedx-json,spdx-json,purls,table" and end["unknowns"] == 1 and end["packages"] > 200,
