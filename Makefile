@@ -2,6 +2,7 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 SECS ?= 60
+N ?= 1000
 JOBS ?=
 NINJA = ninja $(if $(JOBS),-j$(JOBS))
 # Loaded machines are slow; a test that hangs still ends. The validators are where tools/test-venv puts them, if it could.
@@ -10,7 +11,7 @@ MESON_TEST = $(if $(wildcard build-venv/bin/python),ST_PYTHON=$(CURDIR)/build-ve
 SANITIZE = -Db_sanitize=address,undefined -Db_lundef=false
 
 .DEFAULT_GOAL := all
-.PHONY: all demo check check-full check-vm bench fuzz fmt lint install deb clean help test-asan test-release
+.PHONY: all demo check check-full check-vm chaos bench fuzz fmt lint install deb clean help test-asan test-release
 
 all: build/build.ninja ## build build/stella and its helpers (release)
 	$(NINJA) -C build
@@ -42,6 +43,7 @@ test-release: all
 check-full: check ## check, lint, and the slow tests (ST_FULL=1: truth on the whole corpus)
 	tools/install-deps servers truth
 	$(MAKE) lint
+	$(MAKE) chaos N=50
 	ST_FULL=1 ST_TRUTH_NETWORK=1 $(MESON_TEST) -C build --timeout-multiplier 20
 
 check-vm: all ## the watchdog on real kernels (goes on where it was; CELL= CASE=), and scans in 64 MiB: OCI=DIRECTORY of layouts
@@ -50,6 +52,11 @@ check-vm: all ## the watchdog on real kernels (goes on where it was; CELL= CASE=
 	tests/vm/matrix --tool stella --cell "$(CELL)" --case "$(CASE)"
 	tests/vm/report
 	$(if $(OCI),tests/vm/cgroup64.sh "$(OCI)" small web)
+
+chaos: all ## kill what can be killed under load, N=1000 rounds of it; goes on where it was, results in chaos.tsv
+	tools/install-deps test chaos
+	tests/chaos/chaos.py build/stella --rounds $(N)
+	tests/chaos/chaos.py build/stella --rounds $(N) --store postgresql --supervisors 2
 
 bench: all ## measure against syft, trivy and the floor; prints one table
 	bench/run
