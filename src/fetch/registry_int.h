@@ -1,4 +1,10 @@
-// Shared by registry.c (jobs) and auth.c (who we are at an endpoint).
+// Private to stella-fetch:
+//   registry_source.c  the source as the parent describes it: endpoints, logins, certificates
+//   registry.c         documents and blobs of a registry, the loop
+//   registry_words.c   errors that say what helps
+//   auth.c             who we are at an endpoint
+//   daemon.c           an image of a local daemon as an archive
+//   fetch_job.c        what was asked for and has not come yet: jobs, their pipes, answers to the parent
 #ifndef ST_FETCH_REGISTRY_INT_H
 #define ST_FETCH_REGISTRY_INT_H
 
@@ -63,6 +69,37 @@ struct st_registry {
     struct st_map manifests; // hash of a digest: it stands in an index, so it is a manifest
     struct st_buf msg;
 };
+
+// ---- fetch_job.c
+
+struct st_job *st_job_new(struct st_registry *r, enum st_job_kind kind, uint64_t ticket, struct st_err *err);
+void st_job_free(struct st_job *j);                           // cancels its request, closes its pipe
+void st_job_fail(struct st_job *j, const struct st_err *err); // tells the parent, and frees it
+bool st_job_has_pipe(const struct st_job *j);
+// What the pipe had no room for, without waiting. 1: all is gone; 0: some is left; -1: nobody reads any more.
+int st_job_flush(struct st_job *j);
+int st_job_sink(void *job, struct st_sv bytes, struct st_err *err); // of st_http_request: into the pipe
+void st_fetch_tell_failure(struct st_registry *r, uint64_t ticket, const struct st_err *e);
+// A document as a sealed memfd; `found` false: there is none.
+int st_fetch_give(struct st_registry *r, uint64_t ticket, bool found, struct st_sv text, struct st_err *err);
+
+// ---- registry_source.c
+
+// A text of a message as a C string in the registry's arena; an empty one: NULL.
+int st_fetch_get_cstr(struct st_registry *r, struct st_wire_in *in, char **ret, struct st_err *err);
+
+// ---- registry_words.c
+
+void st_job_explain_trouble(const struct st_job *j, enum st_http_trouble t, struct st_err *err);
+void st_job_explain_status(const struct st_job *j, const struct st_http_response *r, struct st_err *err);
+
+// ---- daemon.c
+
+// The message EXPORT: its pipe is filled from GET `path` at the daemon's socket.
+int st_daemon_export(struct st_registry *r, uint64_t ticket, struct st_sv path, struct st_proto_msg *m,
+                     struct st_err *err);
+
+// ---- auth.c
 
 // What a 401 asks for. 1: the authorization changed, ask again; 0: a token is on its way, st_registry_authorized
 // follows; -1: nothing that we have would do (ST_E_AUTH).
