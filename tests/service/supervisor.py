@@ -224,6 +224,7 @@ def test_ends():
     # An answer to a claim is read to its end before the next claim is sent: short jobs, one after the other.
     many = [submit("end=completed") for _ in range(150)]
     ends = [state(a, "completed") for a in many]
+    ok("what is wanted:" not in s.said(), "and what is wanted is still answered after so many changes", s.said())
     ok(all(j["status"] == "completed" and j["attempt"] == 1 for j in ends), "150 short jobs: each once", [j for j in ends if j["status"] != "completed"][:2])
     a = submit("child,end=completed")
     state(a, "completed")
