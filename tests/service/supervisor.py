@@ -216,8 +216,8 @@ def test_ends():
     a = submit("progress=2,eat=512,end=completed")
     j = state(a, "failed")
     ok(j["reason"] == "oom" and [l for l in logs(level="error") if "out of memory" in l["message"] and l["job"] == a], "over its limit: oom", j)
-    w = worker(pool="default")
-    ok(w["restartsByReason"]["oom"] == 2 and w["restartsByReason"]["killed"] >= 1 and w["restartsByReason"]["crash"] >= 2 and
+    w = until(lambda: worker(pool="default", lastJob=a))
+    ok(w and w["restartsByReason"]["oom"] == 2 and w["restartsByReason"]["killed"] >= 1 and w["restartsByReason"]["crash"] >= 2 and
        w["lastJob"] == a and w["evidence"]["memory_limit"] == 64 << 20, "the worker's row has its restarts by reason, and evidence", w)
     m = [l for l in until(lambda: subprocess.run([STELLA, "scanner", "status"], env=ENV, capture_output=True, text=True).stdout).splitlines()]
     ok("status: ok" in m, "status: ok", m)
