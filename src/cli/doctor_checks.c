@@ -212,9 +212,11 @@ static void judge_resources(const struct st_doctor_facts *f, struct st_diagnosis
             "a worker uses %llu.%llu%% of its memory limit", ONE_DECIMAL(r->memory_utilization));
         suggest(v, "stella scanner workers stats");
     }
-    if (r->has_cpu && r->cpu_utilization >= CPU_WARN)
+    if (r->has_cpu && r->cpu_utilization >= CPU_WARN) {
+        suggest(v, "ps -eo pcpu,pid,comm --sort=-pcpu | head");
         say(v, r->cpu_utilization >= CPU_FAIL ? ST_DOCTOR_FAIL : ST_DOCTOR_WARN,
             "the host's CPUs are %llu.%llu%% in use", ONE_DECIMAL(r->cpu_utilization));
+    }
     if (r->total_workers && !r->idle_workers && f->queue.queue_depth) {
         say(v, ST_DOCTOR_WARN, "no worker is idle and %llu jobs wait", U(f->queue.queue_depth));
         suggest(v, "stella scanner workers scale --pool default --count %llu", U(r->total_workers + 1));
