@@ -106,6 +106,7 @@ static size_t deliver(struct st_http_exchange *x, struct st_sv s)
                    (unsigned long long)x->q.max);
         return 0;
     }
+    x->http->changes += s.len > 0;
     int rc = s.len ? x->q.sink(x->q.ctx, s, &x->err) : ST_HTTP_TAKEN;
     if (rc < 0)
         return 0;

@@ -345,7 +345,7 @@ int st_http_step(struct st_http *h, struct pollfd *also, unsigned n_also, int ti
     if (perform(h, err))
         return -1;
     harvest(h);
-    if (h->changes != before) // an answer: the caller wants to know first
+    if (h->changes != before) // the caller wants to know first, and may then wait for something else
         wait = 0;
     if (h->opt.bytes_per_second && h->tokens <= 0)
         wait = ST_MIN(wait, 20);
