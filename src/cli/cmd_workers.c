@@ -125,8 +125,8 @@ static const struct st_column stats_columns[] = {
     {"PEAK", 8, .drop = 3, .text = c_peak},
     {"MAX", 6, .drop = 5, .text = c_max},
     {"OOM", 4, .drop = 2, .text = c_kills},
-    {"EXIT", 4, .drop = 1, .text = c_exit},
-    {"RESTARTS", 16, .text = c_restarts},
+    {"RESTARTS", 18, .text = c_restarts},
+    {"EXIT", 4, .drop = 1, .text = c_exit}, // last: what is last is not cut
 };
 static const struct st_table stats_table = {stats_columns, ST_LEN(stats_columns)};
 

@@ -96,6 +96,13 @@ static int take_row(void *ctx, const void *row, struct st_err *err)
     return 0;
 }
 
+// What will be answered so each time.
+static bool final(enum st_err_code code)
+{
+    return code == ST_E_CONFLICT || code == ST_E_INPUT || code == ST_E_USAGE || code == ST_E_NOTFOUND ||
+           code == ST_E_AUTH || code == ST_E_LIMIT;
+}
+
 static void on_answer(void *sup, uint32_t events)
 {
     struct st_sup *s = sup;
@@ -112,7 +119,7 @@ static void on_answer(void *sup, uint32_t events)
         disconnect(s);
         return;
     }
-    if (rc < 0 && err.code == ST_E_RETRY && (c->head->how & ST_CALL_KEEP)) { // the store is not ready: later
+    if (rc < 0 && (c->head->how & ST_CALL_KEEP) && !final(err.code)) { // a full disk, a database away: later
         disconnect(s);
         return;
     }

@@ -72,7 +72,6 @@ void st_slot_renew(struct st_slot *t, const struct st_sup_pool *p)
     t->asked = p->memory;
     t->memory = st_admission_effective(p->memory, t->sup->host);
     t->note[0] = 0;
-    t->told = false;
     st_slot_report(t, NULL);
 }
 
@@ -223,7 +222,6 @@ void st_slot_idle(struct st_slot *t)
 {
     forget_job(t);
     t->state = ST_SLOT_IDLE;
-    t->told = false;
     st_slot_report(t, NULL);
     st_wanted_reconcile(t->sup);
 }
@@ -264,7 +262,6 @@ void st_slot_begin(struct st_slot *t, const struct st_job *j, int file)
     if (deadline_ms)
         st_loop_arm(&t->sup->loop, &t->deadline, (int64_t)deadline_ms + DEADLINE_GRACE_MS);
     st_loop_arm(&t->sup->loop, &t->sample, t->cgroup < 0 ? SAMPLE_RLIMIT_MS : SAMPLE_MS);
-    t->told = false;
     st_slot_report(t, NULL);
 }
 
@@ -359,7 +356,6 @@ void st_slot_stop(struct st_slot *t, enum st_stop_why why, bool at_once)
     *marks[why] = true;
     if (t->state != ST_SLOT_STALLED || why != ST_STOP_TIMEOUT)
         t->state = ST_SLOT_STOPPING;
-    t->told = false;
     if (at_once) {
         st_slot_kill(t);
     } else {
@@ -388,7 +384,6 @@ void st_slot_watchdog(struct st_slot *t, struct st_sv record, bool acted, bool a
     }
     if (t->state == ST_SLOT_BUSY || t->state == ST_SLOT_STARTING)
         t->state = ST_SLOT_STALLED;
-    t->told = false;
     st_slot_report(t, NULL);
     if (acted || asks) // it has killed already, or cannot
         st_slot_kill(t);

@@ -93,7 +93,6 @@ struct st_slot {
     int64_t ended_wall_ms;
     char *evidence; // owns; of the last process that was lost, JSON
     char note[200];
-    bool told;               // its last report is what it is now
     unsigned start_failures; // in a row
 };
 

@@ -98,7 +98,6 @@ static void take(struct st_slot *t, enum st_worker_kind kind, const void *m)
 {
     if (!t->spoke && t->state == ST_SLOT_STARTING) {
         t->state = ST_SLOT_BUSY;
-        t->told = false;
         st_slot_report(t, NULL);
     }
     t->spoke = true;

@@ -144,6 +144,5 @@ void st_slot_report(struct st_slot *t, const char *state)
         .has_exit = t->has_exit,
     };
     r.restarts_by = by_reason(t, counts, sizeof counts, &r.restarts);
-    t->told = true;
     st_calls_add(t->sup, "workers.report", &r, ST_CALL_LATER, 0, NULL);
 }

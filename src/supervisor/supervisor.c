@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MEMORY (64ull << 20) // of messages; as a rule a few KiB
@@ -22,6 +23,7 @@
 #define STOP_STEP_MS 20
 #define API_END_MS 5000
 #define UPGRADE_MS 10000
+#define ALONE_MS 4000
 
 void st_sup_say(const char *fmt, ...)
 {
@@ -59,6 +61,11 @@ static void on_report(void *sup)
     struct st_sup *s = sup;
     for (size_t i = 0; i < s->n_slots; i++)
         st_slot_report(s->slots[i], NULL);
+    if (s->calls.dropped) {
+        st_sup_say("stella-api does not keep up: %llu lines of the log and reports were not told",
+                   (unsigned long long)s->calls.dropped);
+        s->calls.dropped = 0;
+    }
     if (!s->ready && s->wanted.any) {
         s->ready = true;
         st_notify("READY=1\nMAINPID=%d\nSTATUS=%zu workers", (int)getpid(), s->n_slots);
@@ -172,7 +179,7 @@ static void on_signal(void *sup, uint32_t events)
 static void on_api_end(struct st_sup *s, int code, int sig)
 {
     // Wrong options, a store of a newer version: it will not be better the next time. Said by itself on standard error.
-    if (!s->wanted.any && !s->stop.on && sig == 0 && (code == 2 || (code == 1 && s->api.failures > 20))) {
+    if (!s->wanted.any && !s->stop.on && sig == 0 && (code == 2 || (code == 1 && s->api.failures > 6))) {
         s->failed = code;
         st_loop_end(&s->loop);
     }
@@ -251,10 +258,26 @@ static void end_children(void)
             waitpid((pid_t)pid, NULL, 0);
 }
 
-static void begin(struct st_sup *s)
+// Two on one socket would make the same workers twice. A stella-api whose supervisor was killed ends within a moment.
+static int check_alone(const struct st_sup *s, struct st_err *err)
+{
+    for (int waited = 0;; waited += 100) {
+        struct st_client *c = NULL;
+        if (st_client_connect(s->o->socket, &c, NULL))
+            return 0;
+        st_client_close(c);
+        if (waited >= ALONE_MS)
+            return st_err_set(err, ST_E_CONFLICT, "a service runs here already: something answers at %s", s->o->socket);
+        nanosleep(&(struct timespec){0, 100000000}, NULL);
+    }
+}
+
+static int begin(struct st_sup *s, struct st_err *ret)
 {
     struct st_err err = {0};
     int handed = st_handover_fd();
+    if (handed < 0 && check_alone(s, ret))
+        return -1;
     st_cgroups_open(&s->cg, handed >= 0);
     s->host = st_cgroups_host_memory(&s->cg);
     say_enforcement(s);
@@ -274,6 +297,7 @@ static void begin(struct st_sup *s)
         st_spawn_signal(s->watch.child.pidfd, SIGTERM);
     if (s->cg.workers >= 0)
         st_child_want(s, &s->watch.child);
+    return 0;
 }
 
 static void release(struct st_sup *s)
@@ -303,10 +327,10 @@ int st_serve(const struct st_serve_options *o, struct st_err *err)
     s->calls.io.fd = s->wanted.io.fd = s->watch.io.fd = s->signal_io.fd = -1;
     s->api.io.fd = s->watch.child.io.fd = -1;
     int rc = init(s, err);
-    if (rc == 0) {
-        begin(s);
+    if (rc == 0)
+        rc = begin(s, err);
+    if (rc == 0)
         rc = st_loop_run(&s->loop, err);
-    }
     if (rc == 0 && s->failed)
         rc = st_err_set(err, s->failed == 2 ? ST_E_USAGE : ST_E_FAILED, "stella-api cannot start: see above");
     release(s);

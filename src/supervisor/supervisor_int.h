@@ -99,7 +99,7 @@ struct st_sup {
         struct st_client *client;
         struct st_io io;
         struct st_timer timer;
-        uint64_t seen, cancels, told_version;
+        uint64_t seen, cancels;
         bool out, any;
         struct st_arena arena;
         struct st_wanted *rows;

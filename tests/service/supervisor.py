@@ -323,6 +323,8 @@ def test_verbs():
     s = Serve()
     code, out, err = stella("scanner", "workers", "list")
     ok(code == 0 and out.splitlines()[0].split()[:4] == ["WORKER", "POOL", "STATE", "JOB"] and "/default-1 " in out and " idle " in out, "list", out)
+    second = Serve(ready=False)
+    ok(second.p.wait(30) == 1 and "a service runs here already" in second.said() and worker(pool="default"), "a second one on the same socket: 1", second.said())
     rows = json.loads(stella("scanner", "workers", "list", "--format", "json")[1])
     ok(len(rows) == 1 and rows[0]["pool"] == "default", "list --format json", rows)
     host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

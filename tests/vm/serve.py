@@ -100,8 +100,18 @@ def main():
         took = times.get("hang ended", 0) - times.get("hang submitted", 0)
         ok(0 < took < 45, f"in seconds: {took:.1f} s after its start, 4 s of them before the hog", text("log"))
         lines = record("logs.json")
-        ok(len(lines) == 2, "two lines of the log say out of memory: exactly the memory deaths", lines)
+        ok(len(lines) == 2, "so far two lines of the log say out of memory: exactly the memory deaths", lines)
         ok("exit_code:    137" in text("inspect") and "memory_stall" in text("inspect"), "workers inspect shows exit_code: 137 and the reason", text("inspect"))
+
+        large = record("large.json")
+        ok("2 workers with 16Gi each" in text("add") and "over this host's memory" in text("add"), "workers add --memory 16Gi --count 2: taken, and said", text("add"))
+        ok(len(large) == 2 and all(w["memoryAsked"] == 16 << 30 and 400 << 20 < w["memoryLimit"] < 768 << 20 for w in large), "its workers get what there is", large)
+        j = record("escalated.json")
+        ok(j.get("status") == "completed" and [(a["pool"], a["reason"]) for a in j["attempts"]] == [("default", "oom"), ("large-images", None)],
+           "a memory death is tried again once where there is more memory, and completes", j)
+        turns = record("turns.json")
+        ok(len(turns) == 6 and all(j["status"] == "completed" and j["attempt"] == 1 for j in turns) and {j["pool"] for j in turns} == {"default", "large-images"},
+           "two pools that do not fit beside each other take turns", turns)
 
         ok(len(text("procs-before").split()) >= 2 and text("memory.oom.group").strip() == "1" and text("memory.max").strip() == str(80 << 20),
            "a job's cgroup has its limits", (text("procs-before"), text("memory.max"), text("pids.max")))

@@ -46,6 +46,21 @@ run_job hang progress=2,sh=/payload/hang.sh,end=completed 60
 stella scanner logs --filter "out of memory" --format json >/out/logs.json
 stella scanner workers inspect >/out/inspect
 
+# The runbook's large pool on a host that is too small for it; one more try there after a memory death; then turns.
+stella scanner workers add --pool large-images --memory 16Gi --count 2 >/out/add 2>&1
+stella scanner config set routing.large_image_pool large-images
+until_true 10 sh -c "stella scanner workers list --pool large-images | grep -q idle"
+stella scanner workers list --pool large-images --format json >/out/large.json
+run_job escalated progress=2,eat=200,end=completed 40
+stella scanner config set routing.large_image_threshold 1Gi
+ids=$(for i in 1 2 3; do stella-serve-probe submit do:sleep=200,end=completed; done)
+stella scanner config unset routing.large_image_threshold
+ids="$ids $(for i in 1 2 3; do stella-serve-probe submit do:sleep=200,end=completed; done)"
+for id in $ids; do until_true 30 ended "$id"; done
+stella scanner jobs list --limit 6 --format json >/out/turns.json
+stella scanner config unset routing.large_image_pool
+stella scanner workers remove --pool large-images
+
 # The supervisor is killed while a worker with a child is in work.
 id=$(stella-serve-probe submit do:once,child,sleep=600000)
 until_true 10 sh -c "grep -q $id /out/trace"
