@@ -119,7 +119,7 @@ static int walk(struct layer_scan *s, struct st_stream *in, struct st_err *err)
     int rc = s->tar ? 1 : -1;
     while (rc > 0 && (rc = st_tar_next(s->tar, &e, err)) > 0) {
         s->stats.entries = e.index + 1;
-        if (layer_part_entry(s, in, e.index, err) || entry(s, &e, err)) {
+        if (layer_part_entry(s, e.index, err) || entry(s, &e, err)) {
             rc = -1;
             break;
         }
@@ -131,11 +131,12 @@ static int walk(struct layer_scan *s, struct st_stream *in, struct st_err *err)
     }
     st_tar_free(s->tar);
     s->tar = NULL;
-    s->part_on = false; // the second pass is done as a whole
-    if (rc == 0 && s->replaying)
-        rc = st_err_set(err, ST_E_CONFLICT, "the checkpoint is of a longer layer");
     // What stands behind the end of the archive belongs to the blob and to its digests.
-    return rc < 0 || st_stream_drain(in, err) < 0 ? -1 : 0;
+    rc = rc < 0 || st_stream_drain(in, err) < 0 ? -1 : 0;
+    if (rc == 0 && s->part_on)
+        rc = layer_part_end(s, err);
+    s->part_on = false; // the second pass is done as a whole
+    return rc;
 }
 
 static int check_digest(const char *what, const char *want, const char *have, struct st_err *err)
@@ -167,7 +168,8 @@ static int first_pass(struct layer_scan *s, const struct st_layer_source *src, s
     s->raw = raw;
     struct st_sha256 *blob = NULL, *diff = NULL;
     int rc = 0;
-    if (o->digest[0] || o->want_digest)
+    bool asked = o->digest[0] || o->want_digest;
+    if (asked || s->part_on)
         rc = (blob = st_sha256_new(s->mem, err)) ? 0 : -1;
     if (rc == 0 && (o->diff_id[0] || o->want_diff_id))
         rc = (diff = st_sha256_new(s->mem, err)) ? 0 : -1;
@@ -175,6 +177,8 @@ static int first_pass(struct layer_scan *s, const struct st_layer_source *src, s
     enum st_codec codec = ST_CODEC_NONE;
     if (rc == 0 && blob)
         in = tee = st_stream_digest(s->mem, in, blob, err);
+    if (tee && s->part_on)
+        layer_part_follow(s, tee);
     if (rc == 0 && in)
         in = st_stream_detect(s->mem, in, &codec, err);
     if (rc == 0 && in && codec == ST_CODEC_GZIP && s->can_reread) {
@@ -188,8 +192,6 @@ static int first_pass(struct layer_scan *s, const struct st_layer_source *src, s
         in = st_stream_digest(s->mem, in, diff, err);
     if (rc == 0 && in)
         in = st_stream_limit(s->mem, in, raw, ST_LAYER_BYTES_MAX, ST_LAYER_RATIO_MAX, err);
-    if (rc == 0 && in && s->part_on)
-        in = st_stream_consumed(s->mem, in, err);
     if (rc == 0)
         rc = in ? walk(s, in, err) : -1;
     if (rc && in && tee)
@@ -197,7 +199,7 @@ static int first_pass(struct layer_scan *s, const struct st_layer_source *src, s
     if (rc == 0) {
         s->stats.bytes = st_stream_pos(in);
         s->stats.stored = st_stream_pos(raw);
-        if (blob)
+        if (asked)
             st_sha256_hex(blob, s->stats.digest);
         if (diff)
             st_sha256_hex(diff, s->stats.diff_id);

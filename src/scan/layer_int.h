@@ -44,7 +44,10 @@ struct layer_scan {
     bool part_on, replaying, naming; // naming: catalogers that are told by a name are at work
     uint64_t part_from, part_next;   // entries: gone on from; of the next checkpoint
     uint64_t part_at, part_frag;     // where the next record goes; bytes of the fragment that are kept
-    char part_stream[ST_DIGEST_HEX];
+    struct st_stream *tee;           // borrowed: the blob's digest
+    bool part_verified;
+    uint64_t part_blob;
+    char part_digest[ST_DIGEST_HEX];
     struct st_buf events; // since the last checkpoint, or of those that are gone on from
     size_t next_event;
 };
@@ -98,9 +101,11 @@ size_t layer_catalogers(void);
 enum layer_event { LAYER_EVENT_FILE, LAYER_EVENT_PARSED, LAYER_EVENT_AGAIN };
 // What an entry did that later ones, or the second pass, depend on. No-op without `part`.
 int layer_part_log(struct layer_scan *s, enum layer_event kind, uint64_t value, struct st_err *err);
-int layer_part_begin(struct layer_scan *s, struct st_err *err); // before anything is written into the fragment
-// The header of this entry is read, nothing of it is done yet. `in`: st_stream_consumed.
-int layer_part_entry(struct layer_scan *s, const struct st_stream *in, uint64_t entry, struct st_err *err);
+int layer_part_begin(struct layer_scan *s, struct st_err *err);      // before anything is written into the fragment
+void layer_part_follow(struct layer_scan *s, struct st_stream *tee); // st_stream_digest of the blob, nothing read yet
+// The header of this entry is read, nothing of it is done yet.
+int layer_part_entry(struct layer_scan *s, uint64_t entry, struct st_err *err);
+int layer_part_end(struct layer_scan *s, struct st_err *err); // the blob is read to its end
 // An entry whose records are in the fragment already.
 int layer_part_replay(struct layer_scan *s, const struct layer_file *f, const struct st_tar_entry *e,
                       const uint8_t *want, size_t n, struct st_err *err);

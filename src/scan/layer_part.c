@@ -7,8 +7,9 @@
 //   record* struct record, its events, the fragment's bytes [frag_from, frag_to), SHA-256 of all that as 64 hex digits
 //
 // A record counts when its checksum is right; what follows the last such record is dropped. And it counts only for the
-// very bytes it was made from: the SHA-256 of the tar stream up to its entry stands in it, and is compared when the
-// entry is reached again. When it is another one the layer is scanned anew (ST_E_CONFLICT).
+// very bytes it was made from: the SHA-256 of the blob up to where it had been read by then stands in it (a copy of the
+// state that the blob's digest has anyway), and is compared when so much is read again; until then no record is added.
+// When it is another one the layer is scanned anew (ST_E_CONFLICT).
 #include "base/ckd.h"
 #include "base/fd.h"
 #include "scan/layer_int.h"
@@ -28,7 +29,8 @@ struct record {
     uint64_t entry;              // the first that it does not hold
     uint64_t frag_from, frag_to; // bytes of the fragment
     uint64_t n_events;
-    char stream[ST_DIGEST_HEX]; // of the tar stream up to the entry's content
+    uint64_t blob;              // bytes of it that had been read ...
+    char digest[ST_DIGEST_HEX]; // ... and what they hash to
 };
 
 struct event {
@@ -79,13 +81,12 @@ static int append_fragment(struct layer_scan *s, struct appender *a, uint64_t fr
     return 0;
 }
 
-static int write_record(struct layer_scan *s, const struct st_stream *in, uint64_t entry, struct appender *a,
-                        struct st_err *err)
+static int write_record(struct layer_scan *s, uint64_t entry, struct appender *a, struct st_err *err)
 {
     struct record r = {.entry = entry, .frag_from = s->part_frag, .n_events = s->events.len / sizeof(struct event)};
     char hex[ST_DIGEST_HEX + 1];
-    st_stream_consumed_hex(in, hex);
-    memcpy(r.stream, hex, sizeof r.stream);
+    r.blob = st_stream_digest_now(s->tee, hex);
+    memcpy(r.digest, hex, sizeof r.digest);
     if (st_frag_writer_mark(s->out, &r.frag_to, err) || append(a, &r, sizeof r, err) ||
         append(a, s->events.ptr, s->events.len, err) || append_fragment(s, a, r.frag_from, r.frag_to, err))
         return -1;
@@ -99,30 +100,55 @@ static int write_record(struct layer_scan *s, const struct st_stream *in, uint64
     return 0;
 }
 
+// 1: what was gone on from is of these bytes; 0: not read so far yet; -1: of others.
+static int verified(struct layer_scan *s, struct st_err *err)
+{
+    char hex[ST_DIGEST_HEX + 1];
+    if (!s->part_from || s->part_verified)
+        return 1;
+    if (!st_stream_digest_marked(s->tee, hex))
+        return 0;
+    s->part_verified = memcmp(hex, s->part_digest, ST_DIGEST_HEX) == 0;
+    return s->part_verified ? 1 : st_err_set(err, ST_E_CONFLICT, "the checkpoint is of other bytes");
+}
+
 // A checkpoint that cannot be written is none: the scan goes on without.
-int layer_part_entry(struct layer_scan *s, const struct st_stream *in, uint64_t entry, struct st_err *err)
+int layer_part_entry(struct layer_scan *s, uint64_t entry, struct st_err *err)
 {
     if (!s->part_on)
         return 0;
     if (s->replaying && entry == s->part_from) {
-        char hex[ST_DIGEST_HEX + 1];
-        st_stream_consumed_hex(in, hex);
-        if (memcmp(hex, s->part_stream, ST_DIGEST_HEX) != 0)
-            return st_err_set(err, ST_E_CONFLICT, "the checkpoint is of other bytes");
         s->replaying = false;
         st_buf_clear(&s->events);
-        return 0;
     }
     if (s->replaying || entry < s->part_next)
         return 0;
+    int sure = verified(s, err);
+    if (sure <= 0)
+        return sure;
     struct st_err why;
     struct appender a = {s->opt->part->fd, s->part_at, st_sha256_new(s->mem, err)};
     if (!a.sha)
         return -1;
-    if (write_record(s, in, entry, &a, &why))
+    if (write_record(s, entry, &a, &why))
         s->part_on = false;
     st_sha256_free(a.sha);
     return 0;
+}
+
+int layer_part_end(struct layer_scan *s, struct st_err *err)
+{
+    int sure = verified(s, err);
+    if (sure > 0 && !s->replaying)
+        return 0;
+    return sure < 0 ? -1 : st_err_set(err, ST_E_CONFLICT, "the checkpoint is of a longer layer");
+}
+
+void layer_part_follow(struct layer_scan *s, struct st_stream *tee)
+{
+    s->tee = tee;
+    if (s->part_from)
+        st_stream_digest_mark(tee, s->part_blob);
 }
 
 // ---- reading ----------------------------------------------------------------------------------------
@@ -146,7 +172,7 @@ static bool record_good(struct layer_scan *s, struct reader r, uint64_t size, st
     uint64_t left;
     char hex[ST_DIGEST_HEX + 1], kept[ST_DIGEST_HEX], buf[4096];
     if (!get(&r, ret, sizeof *ret) || ret->n_events > EVENTS_MAX / sizeof(struct event) ||
-        ret->frag_to < ret->frag_from || ret->frag_from != s->part_frag || ret->entry <= s->part_from)
+        ret->frag_to < ret->frag_from || ret->frag_from != s->part_frag || ret->entry <= s->part_from || ret->blob == 0)
         return false;
     left = ret->n_events * sizeof(struct event) + (ret->frag_to - ret->frag_from);
     if (left > size || r.at > size - left)
@@ -197,7 +223,8 @@ static int take_record(struct layer_scan *s, struct reader *r, const struct reco
     r->at += ST_DIGEST_HEX;
     s->part_from = rec->entry;
     s->part_frag = rec->frag_to;
-    memcpy(s->part_stream, rec->stream, sizeof rec->stream);
+    s->part_blob = rec->blob;
+    memcpy(s->part_digest, rec->digest, sizeof rec->digest);
     return 0;
 }
 

@@ -54,6 +54,9 @@ struct digest {
     struct st_mem *mem;
     struct st_stream *inner; // owns
     struct st_sha256 *sha;   // borrowed
+    uint64_t mark;           // 0: none
+    bool marked;
+    SHA256_CTX at_mark;
 };
 
 static int digest_fill(struct st_stream *s, struct st_err *err)
@@ -63,7 +66,14 @@ static int digest_fill(struct st_stream *s, struct st_err *err)
     if (r <= 0)
         return r;
     st_stream_pass(s, d->inner);
-    SHA256_Update(&d->sha->ctx, s->cur, (size_t)(s->end - s->cur));
+    size_t n = (size_t)(s->end - s->cur), before = 0;
+    if (d->mark && !d->marked && s->end_pos >= d->mark) {
+        before = n - (size_t)(s->end_pos - d->mark);
+        SHA256_Update(&d->sha->ctx, s->cur, before);
+        d->at_mark = d->sha->ctx;
+        d->marked = true;
+    }
+    SHA256_Update(&d->sha->ctx, s->cur + before, n - before);
     return 1;
 }
 
@@ -89,56 +99,25 @@ struct st_stream *st_stream_digest(struct st_mem *mem, struct st_stream *inner, 
     return &d->s;
 }
 
-// ---- what was consumed
-
-struct consumed {
-    struct st_stream s;
-    struct st_mem *mem;
-    struct st_stream *inner;   // owns
-    const unsigned char *from; // not hashed yet from here on
-    SHA256_CTX ctx;
-};
-
-static int consumed_fill(struct st_stream *s, struct st_err *err)
+void st_stream_digest_mark(struct st_stream *s, uint64_t pos)
 {
-    struct consumed *c = (struct consumed *)s;
-    if (s->end != c->from)
-        SHA256_Update(&c->ctx, c->from, (size_t)(s->end - c->from));
-    c->from = s->end;
-    int r = st_stream_fill(c->inner, err);
-    if (r <= 0)
-        return r;
-    st_stream_pass(s, c->inner);
-    c->from = s->cur;
-    return 1;
+    ((struct digest *)s)->mark = pos;
 }
 
-static void consumed_free(struct st_stream *s)
+bool st_stream_digest_marked(const struct st_stream *s, char ret[static ST_DIGEST_HEX + 1])
 {
-    struct consumed *c = (struct consumed *)s;
-    st_stream_free(c->inner);
-    st_mem_free(c->mem, c, sizeof *c);
-}
-
-static const struct st_stream_ops consumed_ops = {consumed_fill, NULL, consumed_free};
-
-struct st_stream *st_stream_consumed(struct st_mem *mem, struct st_stream *inner, struct st_err *err)
-{
-    struct consumed *c = st_mem_alloc(mem, sizeof *c, err);
-    if (!c) {
-        st_stream_free(inner);
-        return NULL;
-    }
-    *c = (struct consumed){.s = {.ops = &consumed_ops, .end_pos = st_stream_pos(inner)}, .mem = mem, .inner = inner};
-    SHA256_Init(&c->ctx);
-    return &c->s;
-}
-
-void st_stream_consumed_hex(const struct st_stream *s, char ret[static ST_DIGEST_HEX + 1])
-{
-    const struct consumed *c = (const struct consumed *)s;
-    SHA256_CTX ctx = c->ctx;
-    if (s->cur != c->from)
-        SHA256_Update(&ctx, c->from, (size_t)(s->cur - c->from));
+    const struct digest *d = (const struct digest *)s;
+    SHA256_CTX ctx = d->at_mark;
+    if (!d->marked)
+        return false;
     final_hex(&ctx, ret);
+    return true;
+}
+
+uint64_t st_stream_digest_now(const struct st_stream *s, char ret[static ST_DIGEST_HEX + 1])
+{
+    const struct digest *d = (const struct digest *)s;
+    SHA256_CTX ctx = d->sha->ctx;
+    final_hex(&ctx, ret);
+    return s->end_pos;
 }

@@ -66,10 +66,11 @@ void st_sha256_free(struct st_sha256 *d);
 struct st_stream *st_stream_digest(struct st_mem *mem, struct st_stream *inner, struct st_sha256 *d,
                                    struct st_err *err);
 
-// Passes `inner` (owned) through and hashes the bytes that were consumed of it, no more: at one place of the content it
-// is the same whatever the sizes of buffers are. Cannot seek.
-struct st_stream *st_stream_consumed(struct st_mem *mem, struct st_stream *inner, struct st_err *err);
-void st_stream_consumed_hex(const struct st_stream *s, char ret[static ST_DIGEST_HEX + 1]); // so far
+// Of a stream of st_stream_digest: what the first `pos` bytes hash to (asked for before they are read); false: they
+// have not been read yet. And what all bytes that were read so far hash to, with their number.
+void st_stream_digest_mark(struct st_stream *s, uint64_t pos);
+bool st_stream_digest_marked(const struct st_stream *s, char ret[static ST_DIGEST_HEX + 1]);
+uint64_t st_stream_digest_now(const struct st_stream *s, char ret[static ST_DIGEST_HEX + 1]);
 
 // ---- decoders -------------------------------------------------------------------------------------------
 
