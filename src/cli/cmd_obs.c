@@ -215,10 +215,22 @@ static struct st_sv c_name(const void *row, char scratch[static ST_CELL])
     const struct st_metric_row *m = &((const struct line *)row)->m;
     return st_sv_mem(m->name.ptr, m->name.len);
 }
+// {worker="vm/default-1",pool="default"} as "vm/default-1 default": the names say little that the values do not.
 static struct st_sv c_labels(const void *row, char scratch[static ST_CELL])
 {
-    struct st_sv l = ((const struct line *)row)->m.labels; // without the braces
-    return l.len > 2 ? st_sv_sub(l, 1, l.len - 2) : ST_SV_NULL;
+    struct st_sv l = ((const struct line *)row)->m.labels;
+    size_t n = 0;
+    bool in = false;
+    for (size_t i = 0; i < l.len && n + 1 < ST_CELL; i++) {
+        if (l.ptr[i] == '"') {
+            in = !in;
+            if (in && n)
+                scratch[n++] = ' ';
+        } else if (in) {
+            scratch[n++] = l.ptr[i];
+        }
+    }
+    return st_sv_mem(scratch, n);
 }
 static struct st_sv c_now(const void *row, char scratch[static ST_CELL])
 {
@@ -229,25 +241,20 @@ static bool counts(const struct st_metric_row *m)
 {
     return !st_sv_eq(m->kind, ST_SV("gauge"));
 }
-static bool ranges(const struct st_metric_row *m)
+// "0 to 2" of a gauge, "+3" of what counts.
+static struct st_sv c_span(const void *row, char scratch[static ST_CELL])
 {
+    const struct st_metric_row *m = &((const struct line *)row)->m;
     const struct aid *a = aid_of(m->name);
-    return m->has_span && !counts(m) && !(a && a->unit == CLOCK);
-}
-static struct st_sv c_low(const void *row, char scratch[static ST_CELL])
-{
-    const struct st_metric_row *m = &((const struct line *)row)->m;
-    return ranges(m) ? amount(m, m->low, scratch) : ST_SV_NULL;
-}
-static struct st_sv c_high(const void *row, char scratch[static ST_CELL])
-{
-    const struct st_metric_row *m = &((const struct line *)row)->m;
-    return ranges(m) ? amount(m, m->high, scratch) : ST_SV_NULL;
-}
-static struct st_sv c_added(const void *row, char scratch[static ST_CELL])
-{
-    const struct st_metric_row *m = &((const struct line *)row)->m;
-    return m->has_span && counts(m) ? amount(m, m->increase, scratch) : ST_SV_NULL;
+    char low[ST_CELL], high[ST_CELL];
+    if (!m->has_span || (a && a->unit == CLOCK))
+        return ST_SV_NULL;
+    if (counts(m))
+        snprintf(scratch, ST_CELL, "+" ST_SV_FMT, ST_SV_ARG(amount(m, m->increase, high)));
+    else
+        snprintf(scratch, ST_CELL, ST_SV_FMT " to " ST_SV_FMT, ST_SV_ARG(amount(m, m->low, low)),
+                 ST_SV_ARG(amount(m, m->high, high)));
+    return st_sv_of(scratch);
 }
 static struct st_sv c_note(const void *row, char scratch[static ST_CELL])
 {
@@ -256,15 +263,14 @@ static struct st_sv c_note(const void *row, char scratch[static ST_CELL])
 
 static const struct st_column now_columns[] = {
     {"METRIC", 40, .text = c_name},
-    {"LABELS", 36, .drop = 1, .stretch = true, .text = c_labels},
-    {"NOW", 12, .text = c_now},
-    {"NOTE", 24, .text = c_note},
+    {"OF", 24, .stretch = true, .text = c_labels},
+    {"NOW", 11, .text = c_now},
+    {"NOTE", 8, .text = c_note},
 };
 static const struct st_column span_columns[] = {
-    {"METRIC", 40, .text = c_name}, {"LABELS", 36, .drop = 1, .stretch = true, .text = c_labels},
-    {"NOW", 12, .text = c_now},     {"LOW", 8, .drop = 2, .text = c_low},
-    {"HIGH", 8, .text = c_high},    {"ADDED", 8, .text = c_added},
-    {"NOTE", 24, .text = c_note},
+    {"METRIC", 40, .text = c_name}, {"OF", 24, .stretch = true, .text = c_labels},
+    {"NOW", 11, .text = c_now},     {"IN TIME", 16, .text = c_span},
+    {"NOTE", 8, .text = c_note},
 };
 static const struct st_table now_table = {now_columns, ST_LEN(now_columns)};
 static const struct st_table span_table = {span_columns, ST_LEN(span_columns)};

@@ -416,7 +416,7 @@ static void judge_postgres(const struct st_doctor_facts *f, struct st_diagnosis 
 
 static void judge_valkey(const struct st_doctor_facts *f, struct st_diagnosis *v)
 {
-    say(v, ST_DOCTOR_SKIP, "there is no Valkey: the queue is in the store (check.operations.job-queue)");
+    say(v, ST_DOCTOR_SKIP, "no Valkey here: the queue is in the store");
 }
 
 static void judge_disk(const struct st_doctor_disk *d, const char *what, struct st_diagnosis *v)

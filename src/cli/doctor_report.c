@@ -35,7 +35,6 @@ static size_t next(const struct st_doctor_report *r, size_t i)
         i++;
     return i;
 }
-#define EACH(r, i) (size_t i = next(r, 0); st_doctor_checks[i].id; i = next(r, i + 1))
 
 static bool in_detail(const struct st_doctor_report *r, const struct st_diagnosis *d)
 {
@@ -95,21 +94,19 @@ static void put_counts(const struct st_doctor_report *r, struct st_out *o)
 void st_doctor_text(const struct st_doctor_report *r, struct st_out *o)
 {
     bool colour = st_render_colours(o);
-    for
-        EACH(r, i)
-        {
-            const struct st_diagnosis *d = &r->found[i];
-            st_out_fmt(o, "%s%s%s  %-30s ", colour ? colours[d->result] : "", st_doctor_result_words[d->result],
-                       colour ? "\033[0m" : "", st_doctor_checks[i].id);
-            st_out_safe(o, st_sv_of(d->says));
-            st_out_putc(o, '\n');
-            if (in_detail(r, d))
-                put_findings(o, d, "      ");
-            for (size_t k = 0; k < d->n_remedies; k++)
-                st_out_fmt(o, "      try: %s\n", d->remedies[k]);
-            if (d->result >= ST_DOCTOR_WARN && st_doctor_checks[i].runbook)
-                st_out_fmt(o, "      see: docs/runbooks/%s.md\n", st_doctor_checks[i].runbook);
-        }
+    for (size_t i = next(r, 0); st_doctor_checks[i].id; i = next(r, i + 1)) {
+        const struct st_diagnosis *d = &r->found[i];
+        st_out_fmt(o, "%s%s%s  %-30s ", colour ? colours[d->result] : "", st_doctor_result_words[d->result],
+                   colour ? "\033[0m" : "", st_doctor_checks[i].id);
+        st_out_safe(o, st_sv_of(d->says));
+        st_out_putc(o, '\n');
+        if (in_detail(r, d))
+            put_findings(o, d, "      ");
+        for (size_t k = 0; in_detail(r, d) && k < d->n_remedies; k++)
+            st_out_fmt(o, "      try: %s\n", d->remedies[k]);
+        if (d->result >= ST_DOCTOR_WARN && st_doctor_checks[i].runbook)
+            st_out_fmt(o, "      see: docs/runbooks/%s.md\n", st_doctor_checks[i].runbook);
+    }
     put_counts(r, o);
 }
 
@@ -140,9 +137,8 @@ void st_doctor_table(const struct st_doctor_report *r, struct st_out *o)
     static const struct st_table table = {columns, ST_LEN(columns)};
     struct st_sink s = {.out = o, .format = ST_FORMAT_TABLE, .table = &table};
     st_sink_begin(&s);
-    for
-        EACH(r, i)
-    st_sink_row(&s, &(struct row){&st_doctor_checks[i], &r->found[i]}, NULL);
+    for (size_t i = next(r, 0); st_doctor_checks[i].id; i = next(r, i + 1))
+        st_sink_row(&s, &(struct row){&st_doctor_checks[i], &r->found[i]}, NULL);
     st_sink_end(&s);
 }
 
@@ -198,9 +194,8 @@ void st_doctor_json(const struct st_doctor_report *r, struct st_out *o)
     st_json_bool(&w, r->facts.service);
     st_json_key(&w, "checks");
     st_json_open(&w, '[');
-    for
-        EACH(r, i)
-    json_check(&w, &st_doctor_checks[i], &r->found[i]);
+    for (size_t i = next(r, 0); st_doctor_checks[i].id; i = next(r, i + 1))
+        json_check(&w, &st_doctor_checks[i], &r->found[i]);
     st_json_close(&w, ']');
     st_json_key(&w, "summary");
     st_json_open(&w, '{');
@@ -230,29 +225,25 @@ void st_doctor_markdown(const struct st_doctor_report *r, struct st_out *o)
     char time[ST_CLOCK_TEXT];
     st_clock_text(r->facts.now_ms, time);
     st_out_fmt(o, "# stella doctor, %s, version %s\n\n| result | check | found |\n|---|---|---|\n", time, ST_VERSION);
-    for
-        EACH(r, i)
-        {
-            st_out_fmt(o, "| %s | %s | ", st_doctor_result_words[r->found[i].result], st_doctor_checks[i].id);
-            put_cell(o, r->found[i].says);
-            st_out_puts(o, " |\n");
-        }
+    for (size_t i = next(r, 0); st_doctor_checks[i].id; i = next(r, i + 1)) {
+        st_out_fmt(o, "| %s | %s | ", st_doctor_result_words[r->found[i].result], st_doctor_checks[i].id);
+        put_cell(o, r->found[i].says);
+        st_out_puts(o, " |\n");
+    }
     st_out_putc(o, '\n');
-    for
-        EACH(r, i)
-        {
-            const struct st_diagnosis *d = &r->found[i];
-            if (!in_detail(r, d) || (!d->n_findings && !d->n_remedies))
-                continue;
-            st_out_fmt(o, "## %s: %s\n", st_doctor_checks[i].id, st_doctor_result_words[d->result]);
-            for (size_t k = 0; k < d->n_findings; k++) {
-                st_out_puts(o, "    ");
-                put_finding(o, &d->findings[k]);
-                st_out_putc(o, '\n');
-            }
-            for (size_t k = 0; k < d->n_remedies; k++)
-                st_out_fmt(o, "%s    $ %s\n", k ? "" : "\nTry:\n\n", d->remedies[k]);
+    for (size_t i = next(r, 0); st_doctor_checks[i].id; i = next(r, i + 1)) {
+        const struct st_diagnosis *d = &r->found[i];
+        if (!in_detail(r, d) || (!d->n_findings && !d->n_remedies))
+            continue;
+        st_out_fmt(o, "## %s: %s\n", st_doctor_checks[i].id, st_doctor_result_words[d->result]);
+        for (size_t k = 0; k < d->n_findings; k++) {
+            st_out_puts(o, "    ");
+            put_finding(o, &d->findings[k]);
             st_out_putc(o, '\n');
         }
+        for (size_t k = 0; k < d->n_remedies; k++)
+            st_out_fmt(o, "%s    $ %s\n", k ? "" : "\nTry:\n\n", d->remedies[k]);
+        st_out_putc(o, '\n');
+    }
     put_counts(r, o);
 }

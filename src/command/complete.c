@@ -44,20 +44,30 @@ static void choice_words(struct st_out *o, const struct st_choice *c)
         }
 }
 
-// Shell code that sets `values` for the option `prev` of a verb: words, or "@file" where a file is meant.
-static void value_cases(struct st_out *o, const struct st_verb *v)
+// The verb that a group's own words stand for too ("doctor" for "doctor run"), or NULL.
+static const struct st_verb *of_group(const struct st_program *p, const struct st_group *g)
+{
+    for (const struct st_verb *const *v = p->verbs; *v; v++)
+        if ((*v)->alias && !strcmp((*v)->alias, g->word))
+            return *v;
+    return NULL;
+}
+
+// Shell code that sets `values` for the option `prev` of a verb, called by `words`: words, or "@file" where a file is
+// meant.
+static void value_cases(struct st_out *o, const struct st_verb *v, const char *words)
 {
     for (size_t i = 0; i < v->n_opts; i++) {
         const struct st_opt *row = &v->opts[i];
         if (row->kind == ST_OPT_FLAG)
             continue;
-        st_out_fmt(o, "        '%s|", v->words);
+        st_out_fmt(o, "        '%s|", words);
         if (row->name)
             st_out_fmt(o, "--%s'", row->name);
         else
             st_out_fmt(o, "-%c'", row->letter);
         if (row->name && row->letter)
-            st_out_fmt(o, "|'%s|-%c'", v->words, row->letter);
+            st_out_fmt(o, "|'%s|-%c'", words, row->letter);
         st_out_puts(o, ") values='");
         if (row->choices)
             choice_words(o, row->choices);
@@ -76,7 +86,11 @@ static void verb_cases(struct st_out *o, const struct st_program *p)
     for (const struct st_group *g = p->groups; g->word; g++) {
         st_out_fmt(o, "        '%s') follow='", g->word);
         next_words(o, p, g->word);
-        st_out_puts(o, "--help' ;;\n");
+        if (of_group(p, g))
+            option_names(o, of_group(p, g));
+        else
+            st_out_puts(o, "--help");
+        st_out_puts(o, "' ;;\n");
     }
     for (const struct st_verb *const *v = p->verbs; *v; v++) {
         st_out_fmt(o, "        '%s') follow='", (*v)->words);
@@ -115,7 +129,10 @@ static void shell_body(struct st_out *o, const struct st_program *p, const char 
                "    case \"$verb|%s\" in\n",
                last);
     for (const struct st_verb *const *v = p->verbs; *v; v++)
-        value_cases(o, *v);
+        value_cases(o, *v, (*v)->words);
+    for (const struct st_group *g = p->groups; g->word; g++)
+        if (of_group(p, g))
+            value_cases(o, of_group(p, g), g->word);
     st_out_puts(o, "    esac\n");
 }
 

@@ -44,6 +44,9 @@ completes "--format --force" stella scan image --fo
 completes "table cyclonedx-json spdx-json syft-json purls" stella scan image app.tar --format ""
 completes "cyclonedx-json" stella scan image --format c
 completes "" stella scan image app
+completes "--quick" stella doctor --q
+completes "text table json markdown" stella doctor --format ""
+completes "list" stella doctor l
 completes "kubernetes" stella-act k
 completes "asked always never" stella-act kubernetes --end ""
 completes "--find-zombies" stella-act kubernetes --fi

@@ -128,8 +128,8 @@ def test_rules():
     for i, a in enumerate(alerts):
         book = a["annotations"]["runbook"]
         ok(os.path.exists(os.path.join(SOURCE, book)), f"{a['alert']}: {book} is there")
-        # The tests can fail: without this alert, with another bound, without its patience.
-        for what, change in [("without it", None), ("always", {"expr": "vector(1)"}), ("at once", {"for": "0s"})]:
+        # The tests can fail: without this alert, without its patience.
+        for what, change in [("without it", None), ("at once", {"for": "0s"})]:
             if change and "for" in change and "for" not in a:
                 continue
             broken = json.loads(json.dumps(rules))
