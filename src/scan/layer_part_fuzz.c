@@ -1,5 +1,5 @@
-// Checkpoints within a layer from any bytes: a record is made of them, with the checksum that makes it whole, and a small
-// layer goes on from it. Either it is refused, or the fragment is as without.
+// Checkpoints within a layer from any bytes: a record is made of them, with the checksum that makes it whole, and a
+// small layer goes on from it. Either it is refused, or the fragment is as without.
 #include "base/fd.h"
 #include "scan/layer.h"
 
@@ -35,7 +35,10 @@ static size_t make_tar(char *tar)
             h[157] = (char)('a' + (i - 3) % 20);
             memcpy(h + 158, (i - 3) % 3 == 0 ? ".egg-info" : ".txt", (i - 3) % 3 == 0 ? 9 : 4);
         }
-        memcpy(h + 257, "ustar\0" "00", 8);
+        memcpy(h + 257,
+               "ustar\0"
+               "00",
+               8);
         memset(h + 148, ' ', 8);
         unsigned sum = 0;
         for (size_t k = 0; k < 512; k++)
