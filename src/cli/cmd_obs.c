@@ -28,17 +28,18 @@ enum unit { PLAIN, BYTES, SECONDS, CLOCK };
 struct aid {
     const char *name;
     enum unit unit;
+    bool growth; // compared is what was added in the time, where that is known
     struct {
         double above; // a note from here on; the last that holds is shown
         const char *note;
     } levels[2];
-    bool growth; // compared is what was added in the time, where that is known
 };
 static const struct aid aids[] = {
     {"scanner_jobs_pending", .levels = {{50, "expected below 50"}, {100, "a problem: above 100"}}},
     {"scanner_jobs_dead_letters", .levels = {{10, "stella scanner deadletter list"}, {50, "a problem: above 50"}}},
-    {"scanner_jobs_oldest_pending_seconds", SECONDS, {{300, "waits for more than 5 minutes"}}},
-    {"scanner_worker_no_progress_seconds", SECONDS, {{120, "slow"}, {300, "stuck: stella scanner workers inspect"}}},
+    {"scanner_jobs_oldest_pending_seconds", SECONDS, .levels = {{300, "waits for more than 5 minutes"}}},
+    {"scanner_worker_no_progress_seconds", SECONDS,
+     .levels = {{120, "slow"}, {300, "stuck: stella scanner workers inspect"}}},
     {"scanner_host_cpu_utilization_ratio", .levels = {{0.75, "busy"}, {0.9, "CPU above 90%"}}},
     {"scanner_scan_timeout_total", .levels = {{0, "stella scanner jobs list --status timeout"}}, .growth = true},
     {"scanner_sbom_generation_failures_total", .levels = {{0, "stella scanner jobs list --status sbom_failed"}},
@@ -46,7 +47,7 @@ static const struct aid aids[] = {
     {"scanner_queue_deadletter_total", .levels = {{0, "stella scanner deadletter list"}}, .growth = true},
     {"scanner_worker_memory_usage_bytes", BYTES},
     {"scanner_worker_memory_limit_bytes", BYTES},
-    {"scanner_worker_memory_file_bytes", BYTES, {{0, "can be freed: harmless"}}},
+    {"scanner_worker_memory_file_bytes", BYTES, .levels = {{0, "can be freed: harmless"}}},
     {"scanner_worker_memory_peak_bytes", BYTES},
     {"scanner_pool_memory_peak_bytes", BYTES},
     {"scanner_read_bytes_total", BYTES},

@@ -42,7 +42,7 @@
     X("worker.memory_limit", ST_KEY_BYTES, "4Gi", 32 * ST_MIB, BYTES_MAX, true,                                    \
       "memory limit of one worker of the default pool")
 
-#define KEY(name, kind, def, min, max, restart, what) {name, kind, def, min, max, restart, what},
+#define KEY(name, kind, def, min, max, restart, what) {name, kind, restart, def, min, max, what},
 #define TERM(name, kind, def, min, max, restart, what) {name, what " (default: " def ")"},
 const struct st_key st_keys[] = {KEYS(KEY){NULL}};
 const struct st_term st_key_terms[] = {KEYS(TERM){NULL}};

@@ -20,9 +20,9 @@ enum st_key_kind {
 struct st_key {
     const char *name; // "worker.memory_limit"
     enum st_key_kind kind;
+    bool restart;    // workers use a change after `scanner workers restart`; else from the next job on
     const char *def; // canonical; "none": not set, and a value that the key takes
     uint64_t min, max;
-    bool restart; // workers use a change after `scanner workers restart`; else from the next job on
     const char *what;
 };
 extern const struct st_key st_keys[];       // name NULL ends; sorted by name
