@@ -51,6 +51,8 @@ check-vm: all ## the watchdog on real kernels (goes on where it was; CELL= CASE=
 	tests/vm/matrix --tool none --cell "$(CELL)" --case "$(CASE)"
 	tests/vm/matrix --tool stella --cell "$(CELL)" --case "$(CASE)"
 	tests/vm/report
+	ST_FULL=1 tests/vm/serve.py build 6.1
+	ST_FULL=1 tests/vm/serve.py build 6.12
 	$(if $(OCI),tests/vm/cgroup64.sh "$(OCI)" small web)
 
 chaos: all ## kill what can be killed under load, N=1000 rounds of it; goes on where it was, results in chaos.tsv

@@ -274,8 +274,10 @@ def test_control():
     ok(until(lambda: len([w for w in workers() if w["state"] == "idle"]) == 3), "three workers", workers())
     jobs = [submit("sleep=60000") for _ in range(3)]
     ok(all(state(j, "processing")["status"] == "processing" for j in jobs), "three jobs at once")
+    s.p.send_signal(signal.SIGSTOP) # so that the first is still under way
     r = call("workers.restart")
     r2 = call("workers.restart")
+    s.p.send_signal(signal.SIGCONT)
     ok(r2[0]["joined"] and r2[0]["generation"] == r[0]["generation"], "a second restart at once joins the first", r2)
     ok(until(lambda: len([w for w in workers() if w["generation"] == r[0]["generation"]]) == 3), "all three are restarted", workers())
     ok(all(state(j, "processing")["tries"] == 1 for j in jobs), "no try used up")

@@ -1,7 +1,7 @@
 #!/bin/sh
-# shellcheck shell=dash
+# shellcheck shell=dash disable=SC2317 # functions that until_true calls
 # stella serve with real cgroups, inside the guest (tests/vm/serve.py reads what it leaves in /out). A fake worker does what
-# its image's name says.
+# its image's name says. serve_guest.sh full: also what takes long.
 export STELLA_HOME=/data/home PATH=/payload:$PATH FAKE_WORKER_TRACE=/out/trace TERM=dumb
 svc=/sys/fs/cgroup/svc
 up() { read -r now _ </proc/uptime && echo "$now"; }
@@ -53,28 +53,31 @@ until_true 10 sh -c "stella scanner workers list --pool large-images | grep -q i
 stella scanner workers list --pool large-images --format json >/out/large.json
 run_job escalated progress=2,eat=200,end=completed 40
 stella scanner config set routing.large_image_threshold 1Gi
-ids=$(for i in 1 2 3; do stella-serve-probe submit do:sleep=200,end=completed; done)
+three() { for n in 1 2 3; do stella-serve-probe submit "do:sleep=20$n,end=completed"; done; }
+ids=$(three)
 stella scanner config unset routing.large_image_threshold
-ids="$ids $(for i in 1 2 3; do stella-serve-probe submit do:sleep=200,end=completed; done)"
+ids="$ids $(three)"
 for id in $ids; do until_true 30 ended "$id"; done
 stella scanner jobs list --limit 6 --format json >/out/turns.json
 stella scanner config unset routing.large_image_pool
 stella scanner workers remove --pool large-images
 
-# The supervisor is killed while a worker with a child is in work.
-id=$(stella-serve-probe submit do:once,child,sleep=600000)
-until_true 10 sh -c "grep -q $id /out/trace"
-cat $svc/workers/default-1/cgroup.procs >/out/procs-before
-cp $svc/workers/default-1/memory.max $svc/workers/default-1/memory.oom.group $svc/workers/default-1/pids.max /out/
-kill -9 $pid
-until_true 5 sh -c "! grep -q 1 $svc/supervisor/cgroup.procs"
-usleep 300000
-cat $svc/supervisor/cgroup.procs >/out/supervisor-procs-after
-say "killed supervisor $pid"
-serve $svc/supervisor # where there are limits below it, $svc takes no process any more
-until_true 60 ended "$id"
-stella scanner jobs show "$id" --format json >/out/resumed.json
-cat /out/procs-before | while read -r p; do [ -d "/proc/$p" ] && echo "$p"; done >/out/procs-left
+killed_supervisor() { # a worker with a child is in work; the lease must run out: half a minute
+	id=$(stella-serve-probe submit do:once,child,sleep=600000)
+	until_true 10 sh -c "grep -q $id /out/trace"
+	cat $svc/workers/default-1/cgroup.procs >/out/procs-before
+	cp $svc/workers/default-1/memory.max $svc/workers/default-1/memory.oom.group $svc/workers/default-1/pids.max /out/
+	kill -9 $pid
+	until_true 5 sh -c "! grep -q 1 $svc/supervisor/cgroup.procs"
+	usleep 300000
+	cat $svc/supervisor/cgroup.procs >/out/supervisor-procs-after
+	say "killed supervisor $pid"
+	serve $svc/supervisor # where there are limits below it, $svc takes no process any more
+	until_true 60 ended "$id"
+	stella scanner jobs show "$id" --format json >/out/resumed.json
+	while read -r p; do [ -d "/proc/$p" ] && echo "$p"; done </out/procs-before >/out/procs-left
+}
+[ "$1" = full ] && killed_supervisor
 kill -TERM $pid
 until_true 20 sh -c "! kill -0 $pid"
 find $svc -type d >/out/tree-end
