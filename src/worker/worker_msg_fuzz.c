@@ -24,9 +24,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         st_out_putc(&o, ' ');
         st_json_out_init(&w, &o, 0);
         st_record_write(&w, st_worker_kinds[kind].record, value);
-        // An empty text comes back as an absent one, which a required field does not take: else it must read.
+        // It must read, but for two things: an empty text comes back as an absent one, which a required field does not
+        // take; an embedded JSON text is written anew, with its escapes, and may then be over its field's limit.
         if (st_out_finish(&o, NULL) == 0 && st_worker_read(st_buf_sv(&b), &kind2, &again, &a, &err) &&
-            !strstr(err.text, "is missing"))
+            !strstr(err.text, "is missing") && !strstr(err.text, "bytes are accepted"))
             abort();
         st_buf_release(&b);
     }

@@ -1,7 +1,7 @@
 """The service as its users see it: service.py TEST STELLA STELLA_API. Speaks TAP. STELLA_TEST_POSTGRES: on that server."""
 import json, os, re, shutil, signal, socket, subprocess, sys, tempfile, threading, time, urllib.error, urllib.request
 
-TEST, STELLA, API = sys.argv[1:4]
+TEST, STELLA, API = sys.argv[1], *map(os.path.abspath, sys.argv[2:4])
 WORK = tempfile.mkdtemp(prefix="stella-service-")
 count = failures = 0
 ADMIN, READ, SUBMIT = "admin-token-0123456789abcdef", "read-token-0123456789abcdef", "submit-token-0123456789abcdef"
