@@ -25,8 +25,8 @@ struct st_http {
     CURLM *multi;
     struct st_http_exchange *first;
     unsigned n;
-    // Grows whenever the list does or shrinks, and when bytes went to a sink: what the caller has to wait for may then be
-    // another thing (a pipe that became full).
+    // Grows whenever the list does or shrinks, and when bytes went to a sink: what the caller has to wait for may then
+    // be another thing (a pipe that became full).
     uint64_t changes;
     // bytes_per_second as a bucket that fills with time
     int64_t tokens;

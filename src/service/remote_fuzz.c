@@ -1,7 +1,7 @@
 // The bytes: a packet of stella, a newline, an answer of a server. Whatever they are, every row is JSON that the record
 // of the operation is asked to read, as stella would.
 #include "base/ckd.h"
-#include "service/remote.h"
+#include "service/remote_ops.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 

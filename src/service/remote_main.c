@@ -12,7 +12,7 @@
 #include "http/http.h"
 #include "scan/sandbox.h"
 #include "service/message.h"
-#include "service/remote.h"
+#include "service/remote_ops.h"
 
 #include <fcntl.h>
 #include <netdb.h>

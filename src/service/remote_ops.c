@@ -1,4 +1,4 @@
-#include "service/remote.h"
+#include "service/remote_ops.h"
 
 #include "base/ckd.h"
 #include "service/message.h"

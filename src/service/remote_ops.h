@@ -1,7 +1,7 @@
 // An operation as an HTTP request, and its answer as rows: what stella-remote does between the socket of stella
 // (message.h) and a service elsewhere. Pure: no sockets here.
-#ifndef ST_SERVICE_REMOTE_H
-#define ST_SERVICE_REMOTE_H
+#ifndef ST_SERVICE_REMOTE_OPS_H
+#define ST_SERVICE_REMOTE_OPS_H
 
 #include "service/op.h"
 
