@@ -38,7 +38,7 @@ static const struct st_opt add_options[] = {
     ST_FORMAT_OPTION(struct raw),
 };
 static const struct st_opt scale_options[] = {
-    POOL_ROW("pool to change"),
+    {"pool", 0, ST_OPT_STRING_AT(struct raw, pool), .arg = "POOL", .help = "pool to change", .def = "default"},
     COUNT_ROW("workers that it is to have"),
     ST_FORMAT_OPTION(struct raw),
 };
@@ -388,7 +388,7 @@ const struct st_verb st_verb_workers_scale = {
     .opts = scale_options,
     .n_opts = ST_LEN(scale_options),
     .options_size = sizeof(struct raw),
-    .examples = {{"Four workers", "stella scanner workers scale --pool default --count 4"},
+    .examples = {{"Four workers", "stella scanner workers scale --count 4"},
                  {"One for large images", "stella scanner workers scale --pool large-images --count 1"}},
     .run = run_scale,
 };
