@@ -46,11 +46,13 @@ check-full: check ## check, lint, and the slow tests (ST_FULL=1: truth on the wh
 	$(MAKE) chaos N=50
 	ST_FULL=1 ST_TRUTH_NETWORK=1 $(MESON_TEST) -C build --timeout-multiplier 20
 
-check-vm: all ## the watchdog on real kernels (goes on where it was; CELL= CASE=), and scans in 64 MiB: OCI=DIRECTORY of layouts
+check-vm: all ## the watchdog on real kernels (goes on where it was; CELL= CASE=), the service, its runbook, and scans in 64 MiB: OCI=DIRECTORY of layouts
 	tools/install-deps vm
 	tests/vm/matrix --tool none --cell "$(CELL)" --case "$(CASE)"
 	tests/vm/matrix --tool stella --cell "$(CELL)" --case "$(CASE)"
 	tests/vm/report
+	ST_FULL=1 tests/vm/serve.py build
+	ST_FULL=1 tests/vm/runbook.py build
 	ST_FULL=1 tests/vm/serve.py build 6.1
 	ST_FULL=1 tests/vm/serve.py build 6.12
 	$(if $(OCI),tests/vm/cgroup64.sh "$(OCI)" small web)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # shellcheck shell=dash disable=SC2317 # functions that until_true calls
 # stella serve with real cgroups, inside the guest (tests/vm/serve.py reads what it leaves in /out). A fake worker does what
-# its image's name says. serve_guest.sh full: also what takes long.
+# its image's name says.
 export STELLA_HOME=/data/home PATH=/payload:$PATH FAKE_WORKER_TRACE=/out/trace TERM=dumb
 svc=/sys/fs/cgroup/svc
 up() { read -r now _ </proc/uptime && echo "$now"; }
@@ -77,7 +77,7 @@ killed_supervisor() { # a worker with a child is in work; the lease must run out
 	stella scanner jobs show "$id" --format json >/out/resumed.json
 	while read -r p; do [ -d "/proc/$p" ] && echo "$p"; done </out/procs-before >/out/procs-left
 }
-[ "$1" = full ] && killed_supervisor
+killed_supervisor
 kill -TERM $pid
 until_true 20 sh -c "! kill -0 $pid"
 find $svc -type d >/out/tree-end
