@@ -374,7 +374,7 @@ void *st_arena_array(struct st_arena *a, size_t n, size_t size, struct st_err *e
 
 int st_arena_dup(struct st_arena *a, struct st_sv s, struct st_sv *ret, struct st_err *err)
 {
-    char *p = st_arena_bytes(a, s.len + 1, err); // one more, so that an empty view has an address
+    char *p = st_arena_bytes(a, s.len + 1, err);
     if (!p)
         return -1;
     if (s.len)

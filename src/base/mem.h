@@ -72,7 +72,7 @@ void st_arena_reset(struct st_arena *a);   // as release, but keeps one block fo
 void *st_arena_alloc(struct st_arena *a, size_t n, struct st_err *err);
 // Not zeroed, unaligned.
 char *st_arena_bytes(struct st_arena *a, size_t n, struct st_err *err);
-// Copies are not NUL-terminated. An empty input gives a valid empty view.
+// A copy has a NUL behind it, which its length does not count. An empty input gives a valid empty view.
 int st_arena_dup(struct st_arena *a, struct st_sv s, struct st_sv *ret, struct st_err *err);
 int st_arena_fmt(struct st_arena *a, struct st_sv *ret, struct st_err *err, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

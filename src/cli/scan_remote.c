@@ -210,11 +210,10 @@ static int retry(struct remote *r, struct st_err *err)
 // A service that restarts comes back; the job is in its store.
 static int ask_job(struct remote *r, struct st_err *err)
 {
-    struct st_req_id q = {st_sv_of(r->job.id)};
     struct st_err why = {0};
-    char id[ST_JOB_ID + 1];
+    char id[ST_JOB_ID + 1]; // take_job writes into r->job
     memcpy(id, r->job.id, sizeof id);
-    q.id = st_sv_of(id);
+    struct st_req_id q = {st_sv_of(id)};
     if (r->c && st_client_call(r->c, "scans.get", &q, take_job, &r->job, &why) == 0) {
         r->away_ms = 0;
         return 0;

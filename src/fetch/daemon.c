@@ -52,7 +52,7 @@ int st_daemon_export(struct st_registry *r, uint64_t ticket, struct st_sv path, 
 {
     char url[ST_HTTP_URL_MAX];
     struct st_sv daemon = st_wire_sv(&m->in), name = st_wire_sv(&m->in);
-    char *socket;
+    const char *socket;
     if (st_fetch_get_cstr(r, &m->in, &socket, err))
         return -1;
     if (!st_wire_ok(&m->in) || !socket || m->n_fds != 1 || path.len > sizeof url / 2)

@@ -53,7 +53,7 @@ struct st_registry {
     struct st_http *http;
     int sock;
     unsigned flags;
-    char *user_agent, *https_proxy, *http_proxy, *no_proxy; // NUL-terminated copies, in the arena
+    const char *user_agent, *https_proxy, *http_proxy, *no_proxy; // NUL-terminated copies, in the arena
     struct st_sv tag, digest;
     struct st_buf ca; // system's and the user's
     struct st_buf cert;
@@ -86,7 +86,7 @@ int st_fetch_give(struct st_registry *r, uint64_t ticket, bool found, struct st_
 // ---- registry_source.c
 
 // A text of a message as a C string in the registry's arena; an empty one: NULL.
-int st_fetch_get_cstr(struct st_registry *r, struct st_wire_in *in, char **ret, struct st_err *err);
+int st_fetch_get_cstr(struct st_registry *r, struct st_wire_in *in, const char **ret, struct st_err *err);
 
 // ---- registry_words.c
 

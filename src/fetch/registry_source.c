@@ -13,16 +13,12 @@ static int get_text(struct st_registry *r, struct st_wire_in *in, struct st_sv *
 }
 
 // Empty: NULL.
-int st_fetch_get_cstr(struct st_registry *r, struct st_wire_in *in, char **ret, struct st_err *err)
+int st_fetch_get_cstr(struct st_registry *r, struct st_wire_in *in, const char **ret, struct st_err *err)
 {
-    struct st_sv s = st_wire_sv(in);
-    char *p = st_arena_bytes(&r->arena, s.len + 1, err);
-    if (!p)
+    struct st_sv s;
+    if (get_text(r, in, &s, err))
         return -1;
-    if (s.len)
-        memcpy(p, s.ptr, s.len);
-    p[s.len] = '\0';
-    *ret = s.len ? p : NULL;
+    *ret = s.len ? s.ptr : NULL;
     return 0;
 }
 
