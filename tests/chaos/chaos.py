@@ -9,12 +9,13 @@ clean: run it again and it goes on from there. A batch that is not clean leaves 
 disk. The images come from a docker-registry on loopback (with skopeo, both of Debian), so that a job can begin anew on any host.
 --supervisors K: K of them, each with a stella-api and a state directory of its own, on one PostgreSQL.
 """
-import argparse, glob, json, os, random, re, shutil, signal, socket, subprocess, sys, tempfile, threading, time
+import argparse, glob, os, random, shutil, signal, socket, subprocess, sys, tempfile, threading, time
 
 here = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.join(here, "../e2e"))
+sys.path[:0] = [os.path.join(here, "../e2e"), os.path.join(here, "../service")]
 from images import Image, egg, tar
+from socket_client import Client
 
 BATCH = 25         # rounds
 WAITING = 6        # jobs that are kept pending or in work
@@ -65,27 +66,6 @@ def kill(pid, sig):
 
 # ---- the service --------------------------------------------------------------------------------------------------------------
 
-class Client:
-    def __init__(self, path, wait=60):
-        self.s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.s.settimeout(wait)
-        self.s.connect(path)
-
-    def call(self, op, **fields):
-        self.s.send(f"{op} {json.dumps(fields)}".encode())
-        rows = []
-        while True:
-            p = self.s.recv(1 << 18)
-            if p[:1] == b"R":
-                rows.append(json.loads(p[1:]))
-            elif p[:1] == b"E":
-                return rows
-            elif p[:1] == b"F":
-                raise RuntimeError(p[1:].decode())
-            else:
-                raise EOFError
-
-
 class Supervisor:
     def __init__(self, batch, n):
         self.batch, self.n = batch, n
@@ -106,7 +86,7 @@ class Supervisor:
         until = time.monotonic() + wait
         while time.monotonic() < until:
             try:
-                Client(self.socket, 5).call("status.get")
+                Client(self.socket, 5).must("status.get")
                 return True
             except (OSError, EOFError, RuntimeError):
                 if self.p.poll() is not None:
@@ -190,7 +170,7 @@ def fault_upgrade(b, s):
 
 
 def fault_restart_workers(b, s):
-    Client(s.socket).call("workers.restart")
+    Client(s.socket).must("workers.restart")
 
 
 def fault_full_disk(b, s):
@@ -224,7 +204,7 @@ def fault_cancel(b, s):
         job = random.choice(list(b.jobs)[-WAITING:])
         b.may_cancel.add(job)
     try:
-        Client(s.socket).call("scans.cancel", id=job)
+        Client(s.socket).must("scans.cancel", id=job)
     except RuntimeError:
         return "ended before"
 
@@ -344,13 +324,13 @@ class Batch:
             try:
                 c = Client(sup.socket, 20)
                 while self.feeding:
-                    q = c.call("queue.stats")[0]
+                    q = c.must("queue.stats")[0]
                     if q["queue_depth"] + q["processing"] >= WAITING:
                         time.sleep(0.2)
                         continue
                     image = self.rng.choice(self.images)
                     asked = True
-                    job = c.call("scans.submit", image=image, fresh=True)[0]
+                    job = c.must("scans.submit", image=image, fresh=True)[0]
                     asked = False
                     with self.lock:
                         self.jobs[job["id"]] = image
@@ -369,8 +349,8 @@ class Batch:
         c = Client(self.all[0].socket)
         for key, value in {"retry.max_attempts": "100", "worker.count": "2", "worker.memory_limit": "256Mi",
                            "registry.allow_private": self.images[0].split("/")[0]}.items():
-            c.call("config.set", key=key, value=value)
-        c.call("workers.restart")
+            c.must("config.set", key=key, value=value)
+        c.must("workers.restart")
         self.feeder = threading.Thread(target=self.feed, daemon=True)
         self.feeder.start()
 
@@ -386,7 +366,7 @@ class Batch:
     def rows(self, op, **fields):
         for _ in range(100):
             try:
-                return Client(self.all[0].socket, 20).call(op, **fields)
+                return Client(self.all[0].socket, 20).must(op, **fields)
             except (OSError, EOFError, RuntimeError):
                 time.sleep(0.3)
         raise SystemExit(f"chaos: {op} is not answered; {self.dir}")

@@ -7,7 +7,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tarfile
@@ -17,7 +16,8 @@ import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.abspath(os.path.join(HERE, "..", ".."))
-sys.path[:0] = [os.path.join(HERE, "..", "truth"), os.path.join(HERE, "..", "kubernetes"), os.path.join(HERE, "..", "act")]
+sys.path[:0] = [os.path.join(HERE, ".."), os.path.join(HERE, "..", "service"), os.path.join(HERE, "..", "kubernetes"), os.path.join(HERE, "..", "act")]
+import socket_client  # noqa: E402
 import tap  # noqa: E402
 from tap import ok  # noqa: E402
 
@@ -77,29 +77,14 @@ class Service:
         return self.p.wait(20)
 
 
-class Client:
-    """The socket's protocol, as src/service/message.h says."""
+class Client(socket_client.Client):
     def __init__(self):
-        self.s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.s.connect(ENV["STELLA_HOME"] + "/stella.sock")
-        self.s.settimeout(30)
-
-    def call(self, op, **fields):
-        self.s.send(f"{op} {json.dumps(fields)}".encode())
-        rows = []
-        while True:
-            p = self.s.recv(1 << 18)
-            if p[:1] == b"R":
-                rows.append(json.loads(p[1:]))
-            elif p[:1] == b"E":
-                return rows
-            else:
-                raise RuntimeError(f"{op}: {p}")
+        super().__init__(ENV["STELLA_HOME"] + "/stella.sock")
 
     def job(self, image, pool="default", **end):
-        self.call("scans.submit", image=image, pool=pool)
-        got = self.call("queue.claim", pool=pool, worker="h/w", leaseMs=60000, memoryLimit=1 << 30)[0]
-        return self.call("job.finish", id=got["id"], fence=got["fence"], **end)
+        self.must("scans.submit", image=image, pool=pool)
+        got = self.must("queue.claim", pool=pool, worker="h/w", leaseMs=60000, memoryLimit=1 << 30)[0]
+        return self.must("job.finish", id=got["id"], fence=got["fence"], **end)
 
 
 def sample(text, series):
@@ -185,15 +170,15 @@ def test_metrics():
                     'scanner_phase_duration_seconds_count{phase="layers"}', "scanner_queue_latency_seconds_count"]):
         ok(sample(first, series) == 0, f"from 0 on: {series}")
     c = Client()
-    c.call("workers.report", id="h/large-1", pool="large", state="busy", job="a" * 32, memory=300, memoryLimit=1000, memoryPeak=900,
+    c.must("workers.report", id="h/large-1", pool="large", state="busy", job="a" * 32, memory=300, memoryLimit=1000, memoryPeak=900,
            fileBytes=600, eventsMax=7)
     c.job("a:1", status="completed", peakBytes=20 << 20, phases={"resolve": 100, "layers": 1500, "merge": 20, "write": 5, "else": 7},
           packages=12, unknowns=2, layersCached=3, layersTotal=10, bytesRead=12345678901)
     c.job("b:1", status="failed", reason="timeout", exitCode=1)
     c.job("c:1", status="failed", reason="sbom_failed", exitCode=1, again=True)
     c.job("d:1", status="failed", reason="registry_auth", exitCode=3)
-    c.call("workers.restarted", pool="default", reason="oom")
-    c.call("workers.restarted", pool="large", reason="memory_stall")
+    c.must("workers.restarted", pool="default", reason="oom")
+    c.must("workers.restarted", pool="large", reason="memory_stall")
     text = s.metrics()
     for _ in range(100):  # the host's CPU is known after two looks
         if "scanner_host_cpu" in text:
@@ -236,7 +221,7 @@ def test_metrics():
     missing = {f for f in families if not any(x.startswith(f) for x in shown)} - {
         "scanner_jobs_completed_total", "scanner_worker_up"}
     ok(not missing, "the dashboard shows every metric", str(missing))
-    rows = c.call("metrics.read")
+    rows = c.must("metrics.read")
     ok({r["name"] for r in rows} == {m.group(1) for m in re.finditer(r"^(scanner_[a-z_]+)", text, re.M)}, "metrics.read has the same")
     ok([r["value"] for r in rows if r["name"] == "scanner_read_bytes_total"] == [12345678901], "and the same values")
     ok(s.end() == 0, "end")
@@ -282,18 +267,18 @@ def test_doctor():
         ok(all(i in out for i in ids), f"--format {f} has every check", out)
     s = Service()
     c = Client()
-    c.call("workers.report", id="h/default-1", pool="default", state="idle", memory=1 << 20, memoryLimit=4 << 30, enforced="cgroup")
+    c.must("workers.report", id="h/default-1", pool="default", state="idle", memory=1 << 20, memoryLimit=4 << 30, enforced="cgroup")
     code, found, _ = doctor("--quick", "--severity", "fail,warn")
     scanner = [i for i, c_ in found.items() if not i.startswith(("check.host", "check.storage.state")) and "CPUs" not in c_["message"]]
     ok(not scanner, "a service that is well: nothing of it fails or warns", str(found))
-    c.call("workers.report", id="h/default-1", pool="default", state="busy", job="a" * 32, memory=95 << 20, memoryLimit=100 << 20,
+    c.must("workers.report", id="h/default-1", pool="default", state="busy", job="a" * 32, memory=95 << 20, memoryLimit=100 << 20,
            enforced="rlimit", progressAt="2020-01-01T00:00:00Z")
     for _ in range(4):
         c.job("a:1", status="failed", reason="registry_auth", exitCode=3)
     c.job("b:1", status="failed", reason="oom", exitCode=137)
     c.job("c:1", status="failed", reason="sbom_failed", exitCode=1)
     c.job("d:1", status="failed", reason="timeout", exitCode=1)
-    c.call("scans.submit", image="large:1", pool="nobody")
+    c.must("scans.submit", image="large:1", pool="nobody")
     code, found, err = doctor()
     ok(code == 1 and "checks failed" in err, "a service that is ill: exit 1", err)
     for id_, want, evidence in [
@@ -319,7 +304,7 @@ def test_doctor():
 
 def bundle(c):
     secret = "hunter2-0123456789"
-    c.call("logs.add", level="error", component="registry", message=f"GET https://me:{secret}@registry.example/v2/ refused: Bearer {secret}")
+    c.must("logs.add", level="error", component="registry", message=f"GET https://me:{secret}@registry.example/v2/ refused: Bearer {secret}")
     c.job("e:1", status="failed", reason="internal", message=f"postgresql://stella:{secret}@db/stella went away")
     env = {"STELLA_TOKEN": secret}
     path = WORK + "/bundle.tar"

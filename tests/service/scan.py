@@ -1,8 +1,10 @@
 """stella scan image with a service: scan.py TEST STELLA STELLA_API. Speaks TAP."""
 import json, os, re, shutil, signal, subprocess, sys, tempfile, time
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "e2e"))
+sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", d) for d in ("e2e", ".")]
 import images
+import tap
+from tap import ok
 
 TEST, STELLA, API = [sys.argv[1]] + [os.path.abspath(x) for x in sys.argv[2:4]]
 WORK = tempfile.mkdtemp(prefix="stella-scan-")
@@ -11,18 +13,7 @@ ENV.update(STELLA_HOME=WORK + "/home", LC_ALL="C.UTF-8")
 LOCAL = {**ENV, "STELLA_HOME": WORK + "/local"}
 os.makedirs(ENV["STELLA_HOME"])
 os.chdir(WORK)
-count = failures = 0
 
-
-def ok(good, what, more=""):
-    global count, failures
-    count += 1
-    what = re.sub(r"[^ -~]|#", "?", what)
-    print(f"{'ok' if good else 'not ok'} {count} - {what}", flush=True)
-    if not good:
-        failures += 1
-        print("# " + str(more).replace("\n", "\n# "), flush=True)
-    return good
 
 
 class Serve:
@@ -146,7 +137,7 @@ def test_stop():
     ok(j["status"] == "cancelled", "cancels the job", j)
     p = start("-", stdin=subprocess.PIPE)
     j = until("processing")
-    r = subprocess.run([STELLA, "scanner", "jobs", "cancel", j["id"]], env=ENV, capture_output=True, text=True)
+    subprocess.run([STELLA, "scanner", "jobs", "cancel", j["id"]], env=ENV, capture_output=True, text=True)
     err = p.communicate()[1]
     ok(p.returncode == 1 and "was cancelled" in err, "cancelled by somebody else", err)
     s.end()
@@ -216,5 +207,4 @@ finally:
         if x.p.poll() is None:
             x.end(signal.SIGTERM)
 shutil.rmtree(WORK, ignore_errors=True)
-print(f"1..{count}")
-sys.exit(failures != 0)
+tap.done()

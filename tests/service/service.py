@@ -1,9 +1,13 @@
 """The service as its users see it: service.py TEST STELLA STELLA_API. Speaks TAP. STELLA_TEST_POSTGRES: on that server."""
 import json, os, re, shutil, signal, socket, subprocess, sys, tempfile, threading, time, urllib.error, urllib.request
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import socket_client
+import tap
+from tap import ok
+
 TEST, STELLA, API = sys.argv[1], *map(os.path.abspath, sys.argv[2:4])
 WORK = tempfile.mkdtemp(prefix="stella-service-")
-count = failures = 0
 ADMIN, READ, SUBMIT = "admin-token-0123456789abcdef", "read-token-0123456789abcdef", "submit-token-0123456789abcdef"
 ENV = {k: v for k, v in os.environ.items() if not k.startswith("STELLA_")}
 ENV.update(STELLA_HOME=WORK + "/home", LC_ALL="C.UTF-8")
@@ -12,16 +16,6 @@ if os.environ.get("STELLA_TEST_POSTGRES"):
 SOCKET = ENV["STELLA_HOME"] + "/stella.sock"
 WHO = "uid "  # whom the verbs are as, in histories
 
-
-def ok(good, what, more=""):
-    global count, failures
-    count += 1
-    what = re.sub(r"[^ -~]|#", "?", what)
-    print(f"{'ok' if good else 'not ok'} {count} - {what}", flush=True)
-    if not good:
-        failures += 1
-        print("# " + str(more).replace("\n", "\n# "), flush=True)
-    return good
 
 
 class Service:
@@ -62,29 +56,8 @@ class Service:
         return status, (text.decode() if raw else json.loads(text)), got
 
 
-class Client:
-    """The socket's protocol, as src/service/message.h says."""
-    def __init__(self):
-        self.s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.s.connect(SOCKET)
-        self.s.settimeout(30)
-
-    def call(self, op, **fields):
-        self.s.send(f"{op} {json.dumps(fields)}".encode())
-        return self.rest()
-
-    def rest(self):
-        rows = []
-        while True:
-            p = self.s.recv(1 << 18)
-            if not p:
-                raise EOFError
-            if p[:1] == b"R":
-                rows.append(json.loads(p[1:]))
-            elif p[:1] == b"E":
-                return rows
-            else:
-                return json.loads(p[1:])
+def Client():
+    return socket_client.Client(SOCKET)
 
 
 def stella(*args, env=None):
@@ -391,8 +364,7 @@ def main(tests):
         for left in Service.all:
             left.p.kill()
         shutil.rmtree(WORK, ignore_errors=True)
-    print(f"1..{count}")
-    sys.exit(failures != 0)
+    tap.done()
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
 """stella serve around a worker that does what its image's name says: supervisor.py TEST STELLA STELLA_API WATCHDOG PROBE
 FAKE_WORKER. Speaks TAP. STELLA_TEST_POSTGRES: on that server. Runs without root and without cgroups; tests/vm has those."""
-import json, os, re, shutil, signal, socket, subprocess, sys, tempfile, time
+import json, os, shutil, signal, subprocess, sys, tempfile, time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import socket_client
+import tap
+from tap import ok
 
 TEST, STELLA, API, WATCHDOG, PROBE, WORKER = sys.argv[1:7]
 WORK = tempfile.mkdtemp(prefix="stella-serve-")
 BIN = WORK + "/bin"
-count = failures = 0
 ENV = {k: v for k, v in os.environ.items() if not k.startswith("STELLA_")}
 ENV.update(STELLA_HOME=WORK + "/home", LC_ALL="C.UTF-8", FAKE_WORKER_TRACE=WORK + "/trace")
 if os.environ.get("STELLA_TEST_POSTGRES"):
@@ -13,16 +17,6 @@ if os.environ.get("STELLA_TEST_POSTGRES"):
 SOCKET = ENV["STELLA_HOME"] + "/stella.sock"
 SLOW = 4 if "asan" in STELLA else 1
 
-
-def ok(good, what, more=""):
-    global count, failures
-    count += 1
-    what = re.sub(r"[^ -~]|#", "?", what)
-    print(f"{'ok' if good else 'not ok'} {count} - {what}", flush=True)
-    if not good:
-        failures += 1
-        print("# " + str(more).replace("\n", "\n# "), flush=True)
-    return good
 
 
 def until(what, seconds=20):
@@ -35,26 +29,8 @@ def until(what, seconds=20):
         time.sleep(0.02)
 
 
-class Client:
-    """The socket's protocol, as src/service/message.h says."""
-    def __init__(self):
-        self.s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.s.connect(SOCKET)
-        self.s.settimeout(30)
-
-    def call(self, op, **fields):
-        self.s.send(f"{op} {json.dumps(fields)}".encode())
-        rows = []
-        while True:
-            p = self.s.recv(1 << 18)
-            if not p:
-                raise EOFError
-            if p[:1] == b"R":
-                rows.append(json.loads(p[1:]))
-            elif p[:1] == b"E":
-                return rows
-            else:
-                return json.loads(p[1:])
+def Client():
+    return socket_client.Client(SOCKET)
 
 
 def call(op, **fields):
@@ -380,7 +356,6 @@ def test_verbs():
     code, out, err = stella("scanner", "workers", "remove", "--pool", "large-images")
     ok(code == 1 and "1 jobs wait for pool 'large-images'" in err, "remove while jobs wait: 1", err)
     ok(stella("scanner", "workers", "remove", "--pool", "large-images", "--force")[0] == 0, "--force")
-    sup = [k for k in s.children() if comm(k) == "stella-api"]
     ok(s.end() == 0, "SIGTERM: 0")
     api = subprocess.Popen([BIN + "/stella-api"], env=ENV, stderr=subprocess.DEVNULL)
     until(lambda: os.path.exists(SOCKET))
@@ -482,12 +457,11 @@ def main():
             if s.p.poll() is None:
                 s.p.kill()
                 s.p.wait()
-        if failures:
+        if tap.failed:
             for s in Serve.all:
                 print("# " + s.said()[-4000:].replace("\n", "\n# "))
         shutil.rmtree(WORK, ignore_errors=True)
-    print(f"1..{count}")
-    sys.exit(1 if failures else 0)
+    tap.done()
 
 
 main()

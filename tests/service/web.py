@@ -1,7 +1,7 @@
 """HTTP of the service: TLS, reload, events, uploads, hostile clients. web.py TEST STELLA STELLA_API. Speaks TAP."""
-import base64, hashlib, http.client, json, os, re, shutil, signal, socket, ssl, subprocess, sys, tempfile, threading, time
+import hashlib, http.client, json, os, re, shutil, signal, socket, ssl, subprocess, threading, time
 
-from service import ADMIN, API, ENV, READ, STELLA, SUBMIT, WORK, Client, Service, main, ok, stella
+from service import ADMIN, API, ENV, READ, SUBMIT, WORK, Client, Service, main, ok
 
 
 def openssl(*args):
@@ -450,7 +450,6 @@ def test_direct():
         status, answer, _ = s.http(*args)
         ok(status == want and answer["message"], f"{what}: {want}", (status, answer))
     c.call("workers.report", id="h/liar-1", pool="liar", state="idle", memory=1, memoryLimit=1 << 30)
-    before = len(c.call("scans.list"))
     t0 = time.time()
     status, answer, _ = s.http("POST", path + "&pool=liar", SUBMIT, b"x" * 100, TAR)
     ok(status == 503 and time.time() - t0 < 5, "a worker that is said to be free and takes nothing: 503", answer)

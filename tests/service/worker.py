@@ -1,8 +1,10 @@
 """The worker process, with this program as its supervisor: worker.py TEST STELLA. Speaks TAP."""
 import array, json, os, re, shutil, signal, socket, subprocess, sys, tempfile, time
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "e2e"))
+sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", d) for d in ("e2e", ".")]
 import images
+import tap
+from tap import ok
 
 TEST, STELLA = sys.argv[1:3]
 WORK = tempfile.mkdtemp(prefix="stella-worker-")
@@ -12,18 +14,7 @@ ENV = {k: v for k, v in os.environ.items() if not k.startswith("STELLA_")}
 ENV["LC_ALL"] = "C.UTF-8"
 MIB = 1 << 20
 ID = "aaaaaa0000000000000000000000000"
-count = failures = 0
 
-
-def ok(good, what, more=""):
-    global count, failures
-    count += 1
-    what = re.sub(r"[^ -~]|#", "?", what)
-    print(f"{'ok' if good else 'not ok'} {count} - {what}", flush=True)
-    if not good:
-        failures += 1
-        print("# " + str(more).replace("\n", "\n# "), flush=True)
-    return good
 
 
 class Worker:
@@ -444,7 +435,7 @@ def test_incremental():
         lines = [l for l in w.lines(component="sbom") if "were known from a checkpoint" in l]
         ok(end.get("exitCode") == 0 and end["resumedFrom"] == ID + "1" and result(f + 2)["cyclonedx-json"] == whole,
            f"{codec}: gone on with, the same bytes; {size} bytes of checkpoints", (end, w.lines()))
-        ok(len(lines) == 1 and "100000 entries" in lines[0] and not os.path.exists(part), f"from entry 100,000 on", w.lines())
+        ok(len(lines) == 1 and "100000 entries" in lines[0] and not os.path.exists(part), "from entry 100,000 on", w.lines())
         # A torn end, a flipped bit, another version, rubbish: what is whole counts.
         for what, text, known in [("torn", keep[:-100], 50000), ("flipped", keep[:-5000] + b"\x00" + keep[-4999:], 50000),
                                   ("of another version", keep[:8] + b"\x09" + keep[9:], 0), ("empty", b"", 0),
@@ -470,5 +461,4 @@ def test_incremental():
 
 globals()["test_" + TEST]()
 shutil.rmtree(WORK, ignore_errors=True)
-print(f"1..{count}")
-sys.exit(failures != 0)
+tap.done()

@@ -8,6 +8,7 @@ package tool reads are written (databases, package.json, dist-info, gemspecs, ar
 """
 import gzip, importlib.metadata, io, json, os, re, shutil, subprocess, sys, tarfile, tempfile, zipfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import tap
 
 WANTED = re.compile(r'(^|/)var/lib/dpkg/(status$|status\.d/|arch)|(^|/)(var/lib|usr/lib/sysimage|usr/share)/rpm/|/(node_modules|usr/share/nodejs)/'

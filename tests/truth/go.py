@@ -8,6 +8,7 @@ independent, for other systems and machines, with replacements. TAP on standard 
 """
 import json, os, re, shutil, subprocess, sys, tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import tap
 
 tool, paths = os.path.abspath(sys.argv[1]), sys.argv[2:]

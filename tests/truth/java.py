@@ -8,6 +8,7 @@ Python's zipfile reads them. Without arguments: what is installed here (/usr/sha
 """
 import io, os, re, subprocess, sys, zipfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import tap
 
 tool, paths = os.path.abspath(sys.argv[1]), sys.argv[2:]

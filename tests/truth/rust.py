@@ -7,6 +7,7 @@ Without files it builds its own with `cargo auditable` (cargo install cargo-audi
 """
 import json, os, shutil, subprocess, sys, tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import tap
 
 tool, paths = os.path.abspath(sys.argv[1]), sys.argv[2:]

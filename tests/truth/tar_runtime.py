@@ -8,6 +8,7 @@ other takes: a refusal is a failed scan, never another list. Go must be installe
 """
 import glob, io, os, random, shutil, struct, subprocess, sys, tarfile, tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import tap
 
 HERE = os.path.dirname(os.path.abspath(__file__))
