@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #define BUSY_MS 5000
@@ -324,18 +325,31 @@ static int open_file(const char *path, struct st_store **ret, struct st_err *err
     return 0;
 }
 
+// Never open(2): to close any descriptor of the file ends the locks that this process's other connections hold on it
+// (POSIX), and the next process to close its own would take itself for the last one and remove the log under us. SQLite
+// gives its side files the mode of this one.
+static int ensure_file(const char *path, bool create, struct st_err *err)
+{
+    if (create && mknod(path, S_IFREG | 0600, 0) && errno != EEXIST)
+        return st_err_sys(err, "job record %s", path);
+    struct stat st;
+    if (lstat(path, &st)) {
+        if (errno == ENOENT && !create)
+            return st_err_set(err, ST_E_NOTFOUND, "no job record yet");
+        return st_err_sys(err, "job record %s", path);
+    }
+    if (!S_ISREG(st.st_mode))
+        return st_err_set(err, ST_E_FAILED, "job record %s is not a regular file", path);
+    return faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) ? st_err_sys(err, "job record %s", path) : 0;
+}
+
 int st_store_open(const char *home, bool create, struct st_store **ret, struct st_err *err)
 {
     char path[PATH_MAX];
     if (st_home_file(home, "stella.db", path, err))
         return -1;
-    // SQLite gives its side files the mode of this one.
-    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | (create ? O_CREAT : 0), 0600);
-    if (fd < 0 && errno == ENOENT && !create)
-        return st_err_set(err, ST_E_NOTFOUND, "no job record yet");
-    if (fd < 0)
-        return st_err_sys(err, "job record %s", path);
-    close(fd);
+    if (ensure_file(path, create, err))
+        return -1;
     return open_file(path, ret, err);
 }
 

@@ -220,6 +220,36 @@ static void test_files(void)
     st_store_close(s);
 }
 
+// What another process that closes its connection asks: may it take the whole file? While a connection is open here, it
+// may not; else it would empty and remove the log under us.
+static bool another_may_take_it(void)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct flock l = {
+            .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0x40000002, .l_len = 510}; // SQLite's SHARED bytes
+        int fd = open(path, O_RDWR | O_CLOEXEC);
+        _exit(fd < 0 || fcntl(fd, F_GETLK, &l) ? 2 : l.l_type == F_UNLCK);
+    }
+    int st = 0;
+    waitpid(pid, &st, 0);
+    return !WIFEXITED(st) || WEXITSTATUS(st) != 0;
+}
+
+static void test_locks(void)
+{
+    struct st_err err = {0};
+    struct st_store *one = NULL, *two = NULL;
+    drop_files();
+    TAP_OK(st_store_open(home, true, &one, &err) == 0 && !another_may_take_it(), "a connection holds the file");
+    TAP_OK(st_store_open(home, true, &two, &err) == 0 && !another_may_take_it(), "and so with a second one");
+    st_store_close(two);
+    TAP_OK(st_store_open(home, false, &two, &err) == 0 && !another_may_take_it(), "and a third");
+    st_store_close(one);
+    st_store_close(two);
+    TAP_OK(another_may_take_it(), "and none when all are closed");
+}
+
 static void test_home(void)
 {
     char got[PATH_MAX], want[PATH_MAX];
@@ -300,6 +330,7 @@ int main(void)
         return 1;
     st_home_file(home, "stella.db", path, NULL);
     test_files();
+    test_locks();
     test_version_1();
     test_version_2();
     test_newer();
