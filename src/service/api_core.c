@@ -257,11 +257,13 @@ static void sweep_once(struct st_api *a, struct st_arena *arena, bool *failing)
     struct st_op_call c = {.live = a->live, .caller = &self, .arena = arena, .emit = ignore_row};
     c.store = borrow(a, &a->writers);
     int rc = st_op_sweep(&c, &err);
+    give_back(a, &a->writers, c.store);
+    c.store = borrow(a, &a->readers); // to count takes longer: it keeps no writer waiting
     if (rc == 0)
         rc = st_store_counts(c.store, INT64_MAX, &k, &err);
     if (rc == 0)
         rc = st_metric_history_take(st_live_history(a->live), c.store, a->live, &err);
-    give_back(a, &a->writers, c.store);
+    give_back(a, &a->readers, c.store);
     if (rc == 0)
         st_live_depth(a->live, k.pending, st_clock_mono_ms());
     sample_cpu(a);

@@ -16,7 +16,8 @@
 #include <sys/stat.h>
 
 #define EVERY_MS 60000
-#define BETWEEN_MS 50 // steps of one round, when there is more to do
+#define BETWEEN_MS 50 // least rest between steps of one round, when there is more to do
+#define REST 3        // a rest is this many times as long as the step was: submissions wait for the same writer
 #define DIRS_STEP 200 // directories of one step
 #define DEPTH_MAX 4   // jobs/ID/FENCE/file and one more
 #define ORPHAN_S 3600 // a directory younger than this may be of a job that is being made
@@ -29,6 +30,7 @@ struct st_api_retention {
     pthread_mutex_t lock;
     pthread_cond_t ended;
     pthread_t thread;
+    uint64_t forgotten; // jobs, in this round
     bool stopping, started, failing;
 };
 
@@ -137,12 +139,18 @@ static int forget(struct st_store *s, void *ctx, struct st_err *err)
 {
     struct forgetting *f = ctx;
     f->n = st_store_forget(s, f->before_ms, err);
-    if (f->n <= 0)
-        return f->n;
+    return f->n < 0 ? -1 : 0;
+}
+
+// One line for a round, however many steps it took.
+static int tell(struct st_store *s, void *ctx, struct st_err *err)
+{
+    struct st_api_retention *r = ctx;
     char text[80];
     struct st_log_line line = {.level = ST_LOG_INFO, .component = ST_SV("retention")};
-    snprintf(text, sizeof text, "%d jobs that ended long ago were forgotten", f->n);
+    snprintf(text, sizeof text, "%llu jobs that ended long ago were forgotten", (unsigned long long)r->forgotten);
     line.message = st_sv_of(text);
+    r->forgotten = 0;
     return st_store_log_add(s, &line, 1, err);
 }
 
@@ -155,8 +163,11 @@ static int step(struct st_api_retention *r, struct st_err *err)
     struct forgetting f = {.before_ms = st_clock_wall_ms() - (int64_t)l.jobs_s * 1000};
     if (st_api_write(r->api, forget, &f, err))
         return -1;
+    r->forgotten += (uint64_t)f.n;
     if (f.n == ST_FORGET_STEP)
         return 1;
+    if (r->forgotten && st_api_write(r->api, tell, r, err))
+        return -1;
     if (!r->walk && !(r->walk = opendir(r->dir)))
         return errno == ENOENT ? 0 : st_err_sys(err, "%s", r->dir);
     struct dirent *e = NULL;
@@ -178,14 +189,16 @@ static void *run(void *ctx)
         struct st_err err = {0};
         struct timespec t;
         pthread_mutex_unlock(&r->lock);
+        int64_t begun = st_clock_mono_ms();
         int rc = step(r, &err);
+        int64_t took = st_clock_mono_ms() - begun, rest = rc > 0 ? ST_MAX((int64_t)BETWEEN_MS, REST * took) : EVERY_MS;
         if (rc < 0 && !r->failing) // once, not every minute
             fprintf(stderr, "stella-api: retention: %s\n", err.text);
         r->failing = rc < 0;
         pthread_mutex_lock(&r->lock);
         clock_gettime(CLOCK_MONOTONIC, &t);
-        int64_t ns = t.tv_nsec + (rc > 0 ? BETWEEN_MS : EVERY_MS) % 1000 * 1000000ll;
-        t.tv_sec += (rc > 0 ? BETWEEN_MS : EVERY_MS) / 1000 + ns / 1000000000;
+        int64_t ns = t.tv_nsec + rest % 1000 * 1000000;
+        t.tv_sec += rest / 1000 + ns / 1000000000;
         t.tv_nsec = ns % 1000000000;
         while (!r->stopping && pthread_cond_timedwait(&r->ended, &r->lock, &t) == 0)
             ;

@@ -282,24 +282,41 @@ int st_store_attempts(struct st_store *s, const char *id, st_attempt_row_fn *row
 
 // ---- counts -------------------------------------------------------------------------------------
 
-static int counts_row(void *ctx, const struct st_db_value *c, struct st_err *err)
+static int active_row(void *ctx, const struct st_db_value *c, struct st_err *err)
 {
     struct st_counts *k = ctx;
-    *k = (struct st_counts){(uint64_t)c[0].number, (uint64_t)c[1].number, (uint64_t)c[2].number, (uint64_t)c[3].number,
-                            (uint64_t)c[4].number, (uint64_t)c[5].number, c[6].number,           c[7].number};
+    if (!st_sv_eq(text(&c[0]), ST_SV("pending"))) {
+        k->processing = (uint64_t)c[1].number;
+        return 0;
+    }
+    k->pending = (uint64_t)c[1].number;
+    k->oldest_pending_ms = c[2].number;
+    return 0;
+}
+
+static int ended_row(void *ctx, const struct st_db_value *c, struct st_err *err)
+{
+    struct st_counts *k = ctx;
+    k->dead = (uint64_t)c[0].number;
+    k->completed = (uint64_t)c[1].number;
+    k->failed = (uint64_t)c[2].number;
+    k->cancelled = (uint64_t)c[3].number;
+    k->now_ms = c[4].number;
     return 0;
 }
 
 int st_store_counts(struct st_store *s, int64_t since_ms, struct st_counts *ret, struct st_err *err)
 {
-    return ST_DB_RUN(s, counts_row, ret, err,
-                     "SELECT (SELECT count(*) FROM jobs WHERE status = 'pending'),"
-                     " (SELECT count(*) FROM jobs WHERE status = 'processing'),"
-                     " (SELECT count(*) FROM jobs WHERE dead = 1),"
+    *ret = (struct st_counts){0};
+    if (ST_DB_RUN(s, active_row, ret, err,
+                  "SELECT status, count(*), min(created_ms) FROM jobs WHERE status IN ('pending', 'processing') "
+                  "GROUP BY status") < 0)
+        return -1;
+    return ST_DB_RUN(s, ended_row, ret, err,
+                     "SELECT (SELECT count(*) FROM jobs WHERE dead = 1),"
                      " (SELECT count(*) FROM jobs WHERE status = 'completed' AND updated_ms >= ?1),"
                      " (SELECT count(*) FROM jobs WHERE status = 'failed' AND updated_ms >= ?1),"
-                     " (SELECT count(*) FROM jobs WHERE status = 'cancelled' AND updated_ms >= ?1),"
-                     " COALESCE((SELECT min(created_ms) FROM jobs WHERE status = 'pending'), 0), st_wall_now()",
+                     " (SELECT count(*) FROM jobs WHERE status = 'cancelled' AND updated_ms >= ?1), st_wall_now()",
                      ST_DB_N(since_ms)) < 0
                ? -1
                : 0;

@@ -100,9 +100,14 @@ static const char v3[] = "ALTER TABLE jobs ADD COLUMN result TEXT NOT NULL DEFAU
                          // Empty, or the one host whose workers may claim it: it has the file that came along.
                          "ALTER TABLE jobs ADD COLUMN only_host TEXT NOT NULL DEFAULT '';";
 
+// Queue depth, by pool, and the oldest that waits, from the index alone: a row of the table is not looked at.
+static const char v4[] =
+    "CREATE INDEX jobs_active ON jobs(status, pool, created_ms) WHERE status IN ('pending', 'processing');";
+
 const struct st_db_step st_db_steps[] = {
     {v1_sqlite, v1_postgres},
     {V2("INTEGER", "TEXT"), V2("BIGSERIAL", "TEXT COLLATE \"C\"")},
     {v3, v3},
+    {v4, v4},
 };
 const int st_db_version = ST_LEN(st_db_steps);

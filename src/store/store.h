@@ -201,7 +201,7 @@ int st_store_sweep(struct st_store *s, uint32_t max_tries, st_job_row_fn *lost, 
 
 // Forget jobs that ended and did not change since before_ms, with their attempts; at most ST_FORGET_STEP, the oldest,
 // in one transaction. How many there were.
-#define ST_FORGET_STEP 200
+#define ST_FORGET_STEP 50
 int st_store_forget(struct st_store *s, int64_t before_ms, struct st_err *err);
 
 // ---- asking -------------------------------------------------------------------------------------

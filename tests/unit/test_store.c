@@ -128,6 +128,34 @@ static void test_version_2(void)
     st_store_close(s);
 }
 
+// tests/store/v3.sql was dumped from the file of a service of version 3: a job that waits, one that failed, one with
+// results.
+static void test_version_3(void)
+{
+    static char dump[64 * 1024];
+    char name[PATH_MAX];
+    struct st_err err = {0};
+    struct st_store *s = NULL;
+    struct seen all = {0}, one = {0};
+    struct st_counts k;
+    snprintf(name, sizeof name, "%s/store/v3.sql", getenv("ST_TESTS") ? getenv("ST_TESTS") : "tests");
+    TAP_OK(read_file(name, dump, sizeof dump) > 1000, "a dump of version 3");
+    drop_files();
+    sql(dump);
+    TAP_OK(st_store_open(home, false, &s, &err) == 0, "a store of version 3 opens %s", err.text);
+    if (!s)
+        return;
+    TAP_OK(st_store_list(s, &(struct st_job_filter){0}, see, &all, &err) == 0 && all.n == 3, "its jobs are there: %d",
+           all.n);
+    TAP_OK(st_store_get(s, ST_SV("758891ce178958659c3464f89794580c"), see, &one, &err) == 0 &&
+               one.last.state == ST_JOB_COMPLETED && one.last.packages == 88 && one.last.result.len > 0,
+           "with their results");
+    TAP_OK(st_store_counts(s, 0, &k, &err) == 0 && k.pending == 1 && k.processing == 0 && k.failed == 1 &&
+               k.completed == 1 && k.oldest_pending_ms > 1795600000000,
+           "and they are counted %s", err.text);
+    st_store_close(s);
+}
+
 static void test_newer(void)
 {
     static char before[256 * 1024], after[256 * 1024];
@@ -333,6 +361,7 @@ int main(void)
     test_locks();
     test_version_1();
     test_version_2();
+    test_version_3();
     test_newer();
     test_damaged();
     test_full_disk();
