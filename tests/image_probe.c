@@ -66,7 +66,7 @@ static int resolve(struct st_mem *mem, const struct args *args, struct st_arena 
     struct st_reference ref;
     struct st_opened o = {.fd = -1, .dirfd = -1};
     if (st_reference_parse(st_sv_of(args->ref), st_reference_exists, NULL, a, &ref, err) ||
-        st_source_open(&ref, false, &o, err))
+        st_source_open(&ref, false, 0, &o, err))
         return -1;
     struct st_resolve how = {args->platform, st_platform_host(), ref.tag, ref.source->pin};
     struct st_members *m = st_members_new(mem, err);
@@ -112,7 +112,7 @@ static int rootfs(struct st_mem *mem, const struct args *args, struct st_arena *
     struct st_rootfs_how how = {want, warn, NULL};
     struct st_rootfs_stats stats;
     if (st_arena_fmt(a, &text, err, "rootfs:%s", args->rootfs) ||
-        st_reference_parse(text, st_reference_exists, NULL, a, &ref, err) || st_source_open(&ref, false, &o, err) ||
+        st_reference_parse(text, st_reference_exists, NULL, a, &ref, err) || st_source_open(&ref, false, 0, &o, err) ||
         st_rootfs_write(mem, o.dirfd, STDOUT_FILENO, &how, &stats, err))
         return -1;
     st_opened_close(&o);

@@ -1,12 +1,14 @@
 // Opening what a reference names.
 #include "image/open.h"
 #include "base/ckd.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "image/image_int.h"
 #include "stream/stream.h"
 
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -121,7 +123,24 @@ static int open_stdin(struct st_opened *ret, struct st_err *err)
     return open_file("standard input", STDIN_FILENO, &st, ret, err);
 }
 
-static int open_path(const struct st_reference *ref, const char *path, struct st_opened *ret, struct st_err *err)
+// Opened without blocking, a FIFO that nobody ever wrote to polls as not ready, and would read as ended.
+static int await_writer(const char *path, int fd, uint64_t deadline_ms, struct st_err *err)
+{
+    for (;;) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        uint64_t now = (uint64_t)st_clock_mono_ms();
+        if (deadline_ms && now >= deadline_ms)
+            return st_err_set(err, ST_E_TIMEOUT, "nobody wrote to the pipe %s within --timeout", path);
+        int k = poll(&p, 1, deadline_ms ? (int)ST_MIN(deadline_ms - now, (uint64_t)60000) : -1);
+        if (k > 0)
+            return fcntl(fd, F_SETFL, 0) ? st_err_sys(err, "open %s", path) : 0;
+        if (k < 0)
+            return errno == EINTR ? st_err_set(err, ST_E_CANCELLED, "interrupted") : st_err_sys(err, "open %s", path);
+    }
+}
+
+static int open_path(const struct st_reference *ref, const char *path, uint64_t deadline_ms, struct st_opened *ret,
+                     struct st_err *err)
 {
     struct stat st;
     if (stat(path, &st)) {
@@ -134,10 +153,15 @@ static int open_path(const struct st_reference *ref, const char *path, struct st
         return unusable(path, "is neither file, directory nor pipe", err);
     if (!S_ISDIR(st.st_mode) && ref->source->takes == ST_TAKES_DIR)
         return unusable(path, "is not a directory", err);
-    int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | (S_ISDIR(st.st_mode) ? O_DIRECTORY : 0);
+    int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY |
+                (S_ISDIR(st.st_mode)    ? O_DIRECTORY
+                 : S_ISFIFO(st.st_mode) ? O_NONBLOCK
+                                        : 0);
     ST_AUTO_CLOSE int fd = open(path, flags);
     if (fd < 0 || fstat(fd, &st))
         return st_err_sys(err, "open %s", path);
+    if ((flags & O_NONBLOCK) && await_writer(path, fd, deadline_ms, err))
+        return -1;
     if (S_ISDIR(st.st_mode) ? open_dir(ref, path, fd, ret, err) : open_file(path, fd, &st, ret, err))
         return -1;
     st_take_fd(&fd);
@@ -173,7 +197,8 @@ static bool meant_a_file(struct st_sv text)
     return false;
 }
 
-int st_source_open(const struct st_reference *ref, bool offline, struct st_opened *ret, struct st_err *err)
+int st_source_open(const struct st_reference *ref, bool offline, uint64_t deadline_ms, struct st_opened *ret,
+                   struct st_err *err)
 {
     char path[PATH_MAX];
     if (ref->source->takes == ST_TAKES_REGISTRY && meant_a_file(ref->text))
@@ -192,5 +217,5 @@ int st_source_open(const struct st_reference *ref, bool offline, struct st_opene
         return st_err_set(err, ST_E_INPUT, "the path is longer than %d bytes", PATH_MAX);
     memcpy(path, ref->path.ptr, ref->path.len);
     path[ref->path.len] = '\0';
-    return open_path(ref, path, ret, err);
+    return open_path(ref, path, deadline_ms, ret, err);
 }

@@ -102,7 +102,7 @@ static int daemon_open(struct source *s, enum st_daemon d, struct st_err *err)
 static int registry_open(struct source *s, struct st_err *err)
 {
     struct st_pull_options p = pull_options(s);
-    if (st_source_open(&s->ref, s->q->options->offline, &s->opened, err))
+    if (st_source_open(&s->ref, s->q->options->offline, s->q->deadline_ms, &s->opened, err))
         return -1;
     int rc = st_pull_open(&s->ref, &p, &s->pull, err);
     if (p.creds) // it lies in argv, where every process of the machine can read it: no longer than need be
@@ -227,7 +227,7 @@ static int source_open(struct source *s, const struct st_engine_request *q, stru
     if (q->file >= 0)
         rc = open_file(s, err);
     else if (!is_remote(s))
-        rc = st_source_open(&s->ref, q->options->offline, &s->opened, err);
+        rc = st_source_open(&s->ref, q->options->offline, q->deadline_ms, &s->opened, err);
     else if ((rc = local_reference(s, err)) == 0)
         rc = registry_open(s, err);
     if (rc < 0)
@@ -272,11 +272,11 @@ int st_engine_file_open(const struct st_engine_request *q, struct st_engine_file
     struct source *s = &f->source;
     int rc = source_parse(s, q, err);
     if (rc == 0 && !is_remote(s))
-        rc = st_source_open(&s->ref, q->options->offline, &s->opened, err);
+        rc = st_source_open(&s->ref, q->options->offline, q->deadline_ms, &s->opened, err);
     else if (rc == 0)
         rc = local_reference(s, err);
     if (rc == 0 && s->opened.fd < 0 && s->opened.dirfd < 0) // refused here where the network is forbidden
-        rc = st_source_open(&s->ref, q->options->offline, &s->opened, err);
+        rc = st_source_open(&s->ref, q->options->offline, q->deadline_ms, &s->opened, err);
     if (rc < 0) {
         st_engine_file_close(f);
         return -1;

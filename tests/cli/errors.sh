@@ -31,3 +31,9 @@ expect 2 'unknown command '"'"'a\x1b[31m\x0ab'"'"' (stella --help lists them)' $
 STELLA_MEMORY=lots expect 2 "invalid quantity 'lots' for STELLA_MEMORY (examples: 64Mi, 1Gi, 2147483648)" scan image a
 STELLA_OFFLINE=maybe expect 2 "unknown value 'maybe' for STELLA_OFFLINE (1 or 0)" scan image a
 expect 2 "empty image name" scan image ""
+
+# A FIFO that nobody writes to is waited for no longer than --timeout, and one that is written to late is read.
+mkfifo never late
+expect 1 "nobody wrote to the pipe never within --timeout" scan image --local --quiet docker-archive:never --timeout 1s
+{ sleep 0.5; head -c 600 /dev/zero | tr '\0' x; } >late &
+expect 2 "the archive is neither a tar archive nor a compressed one" scan image --local --quiet docker-archive:late --timeout 20s

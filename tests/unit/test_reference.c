@@ -117,7 +117,7 @@ static enum st_err_code open_code(struct st_arena *a, const char *text, bool off
     struct st_opened o = {.fd = -1, .dirfd = -1};
     struct st_err err = {0};
     if (st_reference_parse(st_sv_of(text), st_reference_exists, NULL, a, &ref, &err) == 0 &&
-        st_source_open(&ref, offline, &o, &err) == 0)
+        st_source_open(&ref, offline, 0, &o, &err) == 0)
         st_opened_close(&o);
     return err.code;
 }
