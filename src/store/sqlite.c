@@ -15,6 +15,7 @@
 #define BUSY_MS 5000
 #define POLL_MS 50
 #define STATEMENTS 64
+#define LOG_SIZE (1 << 20) // of ten local scans
 
 struct sqlite_store {
     struct st_store base;
@@ -218,9 +219,22 @@ static int op_sync(struct st_store *base, struct st_err *err)
     return 0;
 }
 
+// The next process reads the whole log, so it is emptied now and then, unless somebody else uses it.
+static void shorten_log(struct sqlite_store *s)
+{
+    char path[PATH_MAX + 8];
+    struct stat st;
+    snprintf(path, sizeof path, "%s-wal", s->path);
+    if (!s->db || stat(path, &st) || st.st_size < LOG_SIZE)
+        return;
+    sqlite3_busy_timeout(s->db, 0);
+    sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+}
+
 static void op_close(struct st_store *base)
 {
     struct sqlite_store *s = self(base);
+    shorten_log(s);
     for (size_t i = 0; i < STATEMENTS && s->cache[i].sql; i++)
         sqlite3_finalize(s->cache[i].q);
     sqlite3_close(s->db);
@@ -283,7 +297,6 @@ static int configure(struct sqlite_store *s, struct st_err *err)
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     // The log stays when the last connection closes: emptying it each time costs a local scan four waits for the disk.
-    // It is emptied when it has a thousand pages.
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     if (sqlite3_create_function(s->db, "st_lease_now", 0, SQLITE_UTF8, NULL, sql_lease_now, NULL, NULL) ||
         sqlite3_create_function(s->db, "st_wall_now", 0, SQLITE_UTF8, NULL, sql_wall_now, NULL, NULL))
