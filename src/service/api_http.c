@@ -115,12 +115,28 @@ static struct st_sv peer(struct st_api_request *r, char buf[static 64])
     return st_sv_of(buf);
 }
 
-// A bucket is shared by those whose hashes meet: a limit for the few becomes one for both, never none.
+// One of the few that this caller's hash may have. When all are in use by others, one is shared: a limit for the few
+// becomes one for both, never none.
+static struct st_http_bucket *bucket_of(struct st_api_http *h, struct st_sv who, int64_t now)
+{
+    uint64_t hash = st_hash(who);
+    struct st_http_bucket *set = h->buckets[hash % ST_HTTP_SETS], *oldest = set;
+    for (struct st_http_bucket *b = set; b < set + ST_HTTP_WAYS; b++) {
+        if (b->who == hash)
+            return b;
+        if (b->at_ms < oldest->at_ms)
+            oldest = b;
+    }
+    if (now - oldest->at_ms >= BURST * 1000 / RATE) // full again, as a new one would be
+        oldest->who = hash;
+    return oldest;
+}
+
 static bool within_rate(struct st_api_http *h, struct st_sv who)
 {
-    struct st_http_bucket *b = &h->buckets[st_hash(who) % ST_HTTP_BUCKETS];
     int64_t now = st_clock_mono_ms();
     pthread_mutex_lock(&h->lock);
+    struct st_http_bucket *b = bucket_of(h, who, now);
     b->left = b->at_ms ? b->left + (double)(now - b->at_ms) * RATE / 1000 : BURST;
     b->left = ST_MIN(b->left, (double)BURST);
     b->at_ms = now;

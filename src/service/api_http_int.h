@@ -14,14 +14,15 @@
 
 #define ST_HTTP_IDLE_S 15                 // without a byte in either direction: closed
 #define ST_HTTP_REQUEST_MEM (24ull << 20) // of one request
-#define ST_HTTP_BUCKETS 1024
+#define ST_HTTP_SETS 256                  // of buckets, each for ST_HTTP_WAYS callers at once
+#define ST_HTTP_WAYS 8
 
 struct st_api_events;
 struct st_api_uploads;
 struct st_upload;
 
 struct st_http_bucket {
-    uint64_t who;
+    uint64_t who; // st_hash
     double left;
     int64_t at_ms;
 };
@@ -34,7 +35,7 @@ struct st_api_http {
     struct st_api_events *events;
     struct st_api_uploads *uploads; // borrowed: outlives reloads
     pthread_mutex_t lock;
-    struct st_http_bucket buckets[ST_HTTP_BUCKETS];
+    struct st_http_bucket buckets[ST_HTTP_SETS][ST_HTTP_WAYS];
     char *cert, *key; // owns, PEM
     int listen_fd;    // owns; MHD has a duplicate
     bool tls, owns_uploads, draining, stopping;
