@@ -100,9 +100,14 @@ static const char v3[] = "ALTER TABLE jobs ADD COLUMN result TEXT NOT NULL DEFAU
                          // Empty, or the one host whose workers may claim it: it has the file that came along.
                          "ALTER TABLE jobs ADD COLUMN only_host TEXT NOT NULL DEFAULT '';";
 
+// Whose lease it is (st_store_reclaim), and how long it was when it began or was renewed.
+static const char v4[] = "ALTER TABLE jobs ADD COLUMN holder TEXT NOT NULL DEFAULT '';"
+                         "ALTER TABLE jobs ADD COLUMN lease_ms BIGINT NOT NULL DEFAULT 3600000;";
+
 const struct st_db_step st_db_steps[] = {
     {v1_sqlite, v1_postgres},
     {V2("INTEGER", "TEXT"), V2("BIGSERIAL", "TEXT COLLATE \"C\"")},
     {v3, v3},
+    {v4, v4},
 };
 const int st_db_version = ST_LEN(st_db_steps);
