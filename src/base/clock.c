@@ -1,6 +1,5 @@
 #include "base/clock.h"
 
-#include <stdio.h>
 #include <time.h>
 
 static int64_t read_ms(clockid_t id)
@@ -21,17 +20,29 @@ int64_t st_clock_mono_ms(void)
 
 void st_clock_text(int64_t wall_ms, char ret[static ST_CLOCK_TEXT])
 {
+    static const char form[] = "0000-00-00T00:00:00Z";
+    static const char ends[] = {3, 6, 9, 12, 15, 18}; // last digit of each field
     time_t t = (time_t)(wall_ms / 1000);
     struct tm tm;
-    if (wall_ms <= 0 || !gmtime_r(&t, &tm) || !strftime(ret, ST_CLOCK_TEXT, "%Y-%m-%dT%H:%M:%SZ", &tm))
-        snprintf(ret, ST_CLOCK_TEXT, "-");
+    if (wall_ms <= 0 || !gmtime_r(&t, &tm) || tm.tm_year > 9999 - 1900) {
+        memcpy(ret, "-", 2);
+        return;
+    }
+    const int fields[] = {tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec};
+    memcpy(ret, form, sizeof form);
+    for (size_t i = 0; i < sizeof ends; i++)
+        for (int v = fields[i], at = ends[i]; v; v /= 10)
+            ret[at--] = (char)('0' + v % 10);
 }
 
 void st_clock_text_ms(int64_t wall_ms, char ret[static ST_CLOCK_TEXT_MS])
 {
-    char text[ST_CLOCK_TEXT];
-    st_clock_text(wall_ms, text);
-    snprintf(ret, ST_CLOCK_TEXT_MS, text[0] == '-' ? "-" : "%.19s.%03dZ", text, (int)(wall_ms % 1000));
+    int ms = (int)(wall_ms % 1000);
+    st_clock_text(wall_ms, ret);
+    if (ret[0] == '-')
+        return;
+    const char end[] = {'.', (char)('0' + ms / 100), (char)('0' + ms / 10 % 10), (char)('0' + ms % 10), 'Z', 0};
+    memcpy(ret + 19, end, sizeof end);
 }
 
 bool st_clock_read(struct st_sv text, int64_t *ret_ms)

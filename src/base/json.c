@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <stdio.h>
 
+#define PLAIN_MAX 4096
+
 // What may come next.
 enum state { VALUE, FIRST_KEY, KEY, COLON, COMMA, FIRST_ELEMENT, DONE };
 
@@ -380,8 +382,28 @@ void st_json_close(struct st_json_out *w, char bracket)
     w->first = false;
 }
 
+// Nearly all strings are short and plain.
+static bool put_plain(struct st_out *o, struct st_sv s)
+{
+    if (s.len > PLAIN_MAX)
+        return false;
+    for (size_t i = 0; i < s.len; i++)
+        if (special[(unsigned char)s.ptr[i]])
+            return false;
+    char *to = st_out_room(o, s.len + 2);
+    if (to) {
+        to[0] = '"';
+        memcpy(to + 1, s.len ? s.ptr : "", s.len);
+        to[s.len + 1] = '"';
+        st_out_added(o, s.len + 2);
+    }
+    return true;
+}
+
 static void put_string(struct st_out *o, struct st_sv s)
 {
+    if (put_plain(o, s))
+        return;
     st_out_putc(o, '"');
     size_t run = 0, i = 0;
     while (i < s.len) {
@@ -432,16 +454,29 @@ void st_json_str(struct st_json_out *w, struct st_sv value)
     put_string(w->out, value);
 }
 
+// Without printf, which costs more than the rest of a row of numbers.
+static void put_number(struct st_out *o, bool negative, uint64_t v)
+{
+    char text[24];
+    size_t at = sizeof text;
+    do
+        text[--at] = (char)('0' + v % 10);
+    while (v /= 10);
+    if (negative)
+        text[--at] = '-';
+    st_out_write(o, st_sv_mem(text + at, sizeof text - at));
+}
+
 void st_json_u64(struct st_json_out *w, uint64_t value)
 {
     before(w);
-    st_out_fmt(w->out, "%llu", (unsigned long long)value);
+    put_number(w->out, false, value);
 }
 
 void st_json_i64(struct st_json_out *w, int64_t value)
 {
     before(w);
-    st_out_fmt(w->out, "%lld", (long long)value);
+    put_number(w->out, value < 0, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
 }
 
 void st_json_fixed(struct st_json_out *w, double value, unsigned decimals)

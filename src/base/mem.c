@@ -464,6 +464,11 @@ bool st_buf_spilled(const struct st_buf *b)
 
 int st_buf_add(struct st_buf *b, struct st_sv s, struct st_err *err)
 {
+    if (s.len && s.len <= b->cap - b->len && s.len < PAGE) { // as nearly always: writers add token by token
+        memcpy(b->ptr + b->len, s.ptr, s.len);
+        b->len += s.len;
+        return 0;
+    }
     if (st_buf_reserve(b, s.len, err))
         return -1;
     int put = b->mapped && s.len >= PAGE ? st_mem_put(b->mem, b->ptr, b->len, s, err) : 0;

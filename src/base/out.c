@@ -61,6 +61,27 @@ void st_out_write(struct st_out *o, struct st_sv s)
     o->len += s.len;
 }
 
+char *st_out_room(struct st_out *o, size_t n)
+{
+    if (o->err.code)
+        return NULL;
+    if (o->to)
+        return st_buf_reserve(o->to, n, &o->err) ? NULL : o->to->ptr + o->to->len;
+    if (!o->buf && !(o->buf = malloc(ST_OUT_BUFFER))) {
+        st_err_nomem(&o->err);
+        return NULL;
+    }
+    if (n > ST_OUT_BUFFER - o->len)
+        st_out_flush(o);
+    return o->buf + o->len;
+}
+
+void st_out_added(struct st_out *o, size_t n)
+{
+    o->total += n;
+    *(o->to ? &o->to->len : &o->len) += n;
+}
+
 void st_out_puts(struct st_out *o, const char *literal)
 {
     st_out_write(o, st_sv_of(literal));

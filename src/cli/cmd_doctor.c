@@ -18,8 +18,14 @@ static const struct st_choice formats[] = {
     {"text", TEXT}, {"table", TABLE}, {"json", JSON}, {"markdown", MARKDOWN}, {NULL}};
 static const struct st_choice list_formats[] = {{"table", TABLE}, {"json", JSON}, {NULL}};
 
+static void check_ids(struct st_out *o)
+{
+    for (const struct st_doctor_check *c = st_doctor_checks; c->id; c++)
+        st_out_fmt(o, "%s%s", c == st_doctor_checks ? "" : " ", c->id);
+}
+
 static const struct st_opt run_options[] = {
-    {"check", 'c', ST_OPT_LIST_AT(struct raw, check), .arg = "ID",
+    {"check", 'c', ST_OPT_LIST_AT(struct raw, check), .arg = "ID", .words = check_ids,
      .help = "only this check; repeatable (stella doctor list shows them)"},
     {"severity", 's', ST_OPT_STRING_AT(struct raw, severity), .arg = "WORD,...",
      .help = "show only these results: pass, skip, warn, fail; with warn among them a warning is exit code 1 too"},

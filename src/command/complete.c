@@ -71,6 +71,8 @@ static void value_cases(struct st_out *o, const struct st_verb *v, const char *w
         st_out_puts(o, ") values='");
         if (row->choices)
             choice_words(o, row->choices);
+        else if (row->words)
+            row->words(o);
         else
             st_out_puts(o, "@file");
         st_out_puts(o, "' ;;\n");
@@ -239,9 +241,9 @@ static void fish_option(struct st_out *o, const struct st_program *p, const stru
         st_out_fmt(o, "-l %s ", row->name);
     if (row->letter)
         st_out_fmt(o, "-s %c ", row->letter);
-    if (row->choices) {
+    if (row->choices || row->words) {
         st_out_puts(o, "-x -a '");
-        choice_words(o, row->choices);
+        row->choices ? choice_words(o, row->choices) : row->words(o);
         st_out_puts(o, "' ");
     } else if (row->kind != ST_OPT_FLAG) {
         st_out_puts(o, "-r ");

@@ -31,6 +31,7 @@ struct st_opt_list {
     size_t n;
 };
 
+struct st_out;
 struct st_opt {
     const char *name; // long name without "--"; NULL: only the letter
     char letter;      // 0: none
@@ -43,6 +44,8 @@ struct st_opt {
     const char *def_text;            // default as help says it, where that is not `def`
     const struct st_choice *choices; // ST_OPT_ENUM
     uint64_t min, max;               // ST_OPT_BYTES, ST_OPT_COUNT; max 0: no limit
+    void (*words)(struct st_out *o); // what completion offers where there are no choices, separated by blanks;
+                                     // NULL: names of files
 };
 
 // offsetof that fails to compile when the field has not the kind's type.

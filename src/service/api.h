@@ -14,6 +14,7 @@ struct st_api_options {
     const char *tokens;   // file, needed with listen
     const char *tls_cert; // PEM files, both or none
     const char *tls_key;
+    const char *host; // as in st_live_new
 };
 
 #define ST_API_CONNECTIONS 256 // sockets; HTTP has its own limit

@@ -1,5 +1,6 @@
 // Store handles for threads, waiting, and what the service does by itself: sweeping leases once a second.
 #include "service/api.h"
+#include "service/cond.h"
 #include "service/metric_history.h"
 #include "service/op_int.h"
 
@@ -10,10 +11,10 @@
 #include "store/postgres.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 
 #define TICK_MS 1000
+#define CLOCK_CHECK_TICKS 60
 #define LOG_POLL_MS 500 // lines of the log do not wake those who wait for jobs
 
 // Handles of one kind, lent first come, first served.
@@ -85,11 +86,7 @@ static uint64_t generation(struct st_api *a)
 // Until the store changes after `seen`, the service stops, or the time is over.
 static void wait_change(struct st_api *a, uint64_t seen, int64_t ms)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    int64_t ns = t.tv_nsec + (ms % 1000) * 1000000;
-    t.tv_sec += ms / 1000 + ns / 1000000000;
-    t.tv_nsec = ns % 1000000000;
+    struct timespec t = st_cond_in(ms);
     pthread_mutex_lock(&a->lock);
     while (a->generation == seen && !a->stopping && pthread_cond_timedwait(&a->changed, &a->lock, &t) == 0)
         ;
@@ -249,14 +246,16 @@ static void sample_cpu(struct st_api *a)
         st_live_cpu(a->live, line);
 }
 
-static void sweep_once(struct st_api *a, struct st_arena *arena, bool *failing)
+static void sweep_once(struct st_api *a, struct st_arena *arena, bool check_clock, bool *failing)
 {
     static const struct st_caller self = {ST_ROLE_WORKER, ST_SV_INIT("stella-api")};
     struct st_err err = {0};
     struct st_counts k;
     struct st_op_call c = {.live = a->live, .caller = &self, .arena = arena, .emit = ignore_row};
     c.store = borrow(a, &a->writers);
-    int rc = st_op_sweep(&c, &err);
+    int rc = check_clock ? st_store_clock_check(c.store, &err) : 0;
+    if (rc == 0)
+        rc = st_op_sweep(&c, &err);
     give_back(a, &a->writers, c.store);
     c.store = borrow(a, &a->readers); // to count takes longer: it keeps no writer waiting
     if (rc == 0)
@@ -280,8 +279,8 @@ static void *sweep(void *ctx)
     bool failing = false;
     st_mem_init(&mem, ST_API_ARENA, -1);
     st_arena_init(&arena, &mem);
-    while (!st_api_stopping(a)) {
-        sweep_once(a, &arena, &failing);
+    for (unsigned tick = 0; !st_api_stopping(a); tick++) {
+        sweep_once(a, &arena, tick % CLOCK_CHECK_TICKS == 0, &failing);
         st_arena_reset(&arena);
         nap(a, TICK_MS);
     }
@@ -337,7 +336,7 @@ void st_api_free(struct st_api *a)
 
 static int start(struct st_api *a, const struct st_api_options *o, struct st_err *err)
 {
-    if (st_live_new(&a->live, err) || open_handles(o, &a->writers, o->store ? ST_API_WRITERS_PG : 1, err) ||
+    if (st_live_new(o->host, &a->live, err) || open_handles(o, &a->writers, o->store ? ST_API_WRITERS_PG : 1, err) ||
         open_handles(o, &a->readers, ST_API_READERS, err) || open_one(o, &a->watcher, err))
         return -1;
     if (st_store_mark_set(a->writers.free[0], ST_MARK_RESTART, st_clock_wall_ms(), err))
@@ -352,15 +351,11 @@ int st_api_new(const struct st_api_options *o, struct st_api **ret, struct st_er
     struct st_api *a = calloc(1, sizeof *a);
     if (!a)
         return st_err_nomem(err);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_mutex_init(&a->lock, NULL);
     pthread_mutex_init(&a->sync_lock, NULL);
     pthread_cond_init(&a->sync_done, NULL);
-    pthread_cond_init(&a->lent, &attr);
-    pthread_cond_init(&a->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    pthread_cond_init(&a->lent, NULL);
+    st_cond_init(&a->changed);
     if (start(a, o, err)) {
         st_api_free(a);
         return -1;

@@ -11,6 +11,7 @@
 #include "base/ckd.h"
 #include "base/clock.h"
 #include "service/api_http_int.h"
+#include "service/cond.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -179,11 +180,7 @@ static void *run(void *ctx)
         }
         look_all(e, &arena);
         st_arena_reset(&arena);
-        struct timespec t;
-        clock_gettime(CLOCK_REALTIME, &t);
-        t.tv_nsec += LOOK_MS * 1000000l;
-        t.tv_sec += t.tv_nsec / 1000000000;
-        t.tv_nsec %= 1000000000;
+        struct timespec t = st_cond_in(LOOK_MS);
         pthread_cond_timedwait(&e->more, &e->lock, &t);
     }
     pthread_mutex_unlock(&e->lock);
@@ -298,7 +295,7 @@ int st_api_events_new(struct st_api *a, struct st_api_events **ret, struct st_er
         return st_err_nomem(err);
     e->api = a;
     pthread_mutex_init(&e->lock, NULL);
-    pthread_cond_init(&e->more, NULL);
+    st_cond_init(&e->more);
     e->started = pthread_create(&e->thread, NULL, run, e) == 0;
     if (!e->started) {
         st_api_events_free(e);

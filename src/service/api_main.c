@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const char usage[] =
     "usage: stella-api [--socket PATH] [--listen ADDRESS:PORT --tokens FILE [--tls-cert FILE --tls-key FILE]]\n"
@@ -20,6 +21,8 @@ static const char usage[] =
     "  --tokens FILE          bearer tokens, lines of ROLE NAME TOKEN (roles: read, submit, admin), mode 0600\n"
     "  --tls-cert FILE        certificate, PEM\n"
     "  --tls-key FILE         its key, PEM\n"
+    "  --host NAME            whose supervisor may claim jobs whose file came along (HOST/INSTALLATION); default: this "
+    "host\n"
     "  --help, --version\n"
     "\n"
     "Environment:\n"
@@ -28,13 +31,18 @@ static const char usage[] =
     "\n"
     "SIGTERM ends it: answers in work are still given. SIGHUP: certificate, key and tokens are read again.\n";
 
-enum { OPT_SOCKET = 256, OPT_LISTEN, OPT_TOKENS, OPT_CERT, OPT_KEY, OPT_HELP, OPT_VERSION };
+enum { OPT_SOCKET = 256, OPT_LISTEN, OPT_TOKENS, OPT_CERT, OPT_KEY, OPT_HOST, OPT_HELP, OPT_VERSION };
 
 static const struct option options[] = {
-    {"socket", required_argument, NULL, OPT_SOCKET}, {"listen", required_argument, NULL, OPT_LISTEN},
-    {"tokens", required_argument, NULL, OPT_TOKENS}, {"tls-cert", required_argument, NULL, OPT_CERT},
-    {"tls-key", required_argument, NULL, OPT_KEY},   {"help", no_argument, NULL, OPT_HELP},
-    {"version", no_argument, NULL, OPT_VERSION},     {NULL, 0, NULL, 0},
+    {"socket", required_argument, NULL, OPT_SOCKET},
+    {"listen", required_argument, NULL, OPT_LISTEN},
+    {"tokens", required_argument, NULL, OPT_TOKENS},
+    {"tls-cert", required_argument, NULL, OPT_CERT},
+    {"tls-key", required_argument, NULL, OPT_KEY},
+    {"host", required_argument, NULL, OPT_HOST},
+    {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {NULL, 0, NULL, 0},
 };
 
 // 1: go on; 0: all is said; -1: wrong usage.
@@ -57,6 +65,9 @@ static int parse(int argc, char **argv, struct st_api_options *o)
             break;
         case OPT_KEY:
             o->tls_key = optarg;
+            break;
+        case OPT_HOST:
+            o->host = optarg;
             break;
         case OPT_HELP:
             fputs(usage, stdout);
@@ -117,7 +128,9 @@ static int run(const struct st_api_options *o, const sigset_t *end, struct st_er
 
 int main(int argc, char **argv)
 {
-    struct st_api_options o = {.store = getenv("STELLA_STORE")};
+    char host[65] = "";
+    gethostname(host, sizeof host - 1);
+    struct st_api_options o = {.store = getenv("STELLA_STORE"), .host = host};
     struct st_err err = {0};
     char home[PATH_MAX], path[PATH_MAX];
     sigset_t end;

@@ -5,12 +5,12 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "service/api.h"
+#include "service/cond.h"
 #include "service/keys.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -187,7 +187,6 @@ static void *run(void *ctx)
     pthread_mutex_lock(&r->lock);
     while (!r->stopping) {
         struct st_err err = {0};
-        struct timespec t;
         pthread_mutex_unlock(&r->lock);
         int64_t begun = st_clock_mono_ms();
         int rc = step(r, &err);
@@ -196,10 +195,7 @@ static void *run(void *ctx)
             fprintf(stderr, "stella-api: retention: %s\n", err.text);
         r->failing = rc < 0;
         pthread_mutex_lock(&r->lock);
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        int64_t ns = t.tv_nsec + rest % 1000 * 1000000;
-        t.tv_sec += rest / 1000 + ns / 1000000000;
-        t.tv_nsec = ns % 1000000000;
+        struct timespec t = st_cond_in(rest);
         while (!r->stopping && pthread_cond_timedwait(&r->ended, &r->lock, &t) == 0)
             ;
     }
@@ -210,16 +206,12 @@ static void *run(void *ctx)
 int st_api_retention_start(struct st_api *a, const char *home, struct st_api_retention **ret, struct st_err *err)
 {
     struct st_api_retention *r = calloc(1, sizeof *r);
-    pthread_condattr_t attr;
     if (!r)
         return st_err_nomem(err);
     r->api = a;
     snprintf(r->dir, sizeof r->dir, "%s/jobs", home);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_mutex_init(&r->lock, NULL);
-    pthread_cond_init(&r->ended, &attr);
-    pthread_condattr_destroy(&attr);
+    st_cond_init(&r->ended);
     r->started = pthread_create(&r->thread, NULL, run, r) == 0;
     if (!r->started) {
         st_api_retention_stop(r);

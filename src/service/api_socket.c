@@ -1,5 +1,6 @@
 // The Unix socket: one thread a connection, requests answered in their order.
 #include "service/api.h"
+#include "service/cond.h"
 #include "service/message.h"
 
 #include "base/ckd.h"
@@ -8,16 +9,14 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #define STACK (256 * 1024)
-#define END_S 2
+#define END_MS 2000
 #define SEND_MS 10000 // a client that does not read for so long is dropped
 
 struct st_api_socket {
@@ -264,7 +263,7 @@ int st_api_socket_start(struct st_api *a, const char *path, struct st_api_socket
     s->api = a;
     s->fd = -1;
     pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->ended, NULL);
+    st_cond_init(&s->ended);
     for (size_t i = 0; i < ST_API_CONNECTIONS; i++)
         s->clients[i] = -1;
     int rc = bind_at(s, path, err);
@@ -290,9 +289,7 @@ static void shut(struct st_api_socket *s, int how)
 // Answers in work are still sent, for a while.
 static void end_clients(struct st_api_socket *s)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += END_S;
+    struct timespec until = st_cond_in(END_MS);
     pthread_mutex_lock(&s->lock);
     shut(s, SHUT_RD);
     while (s->n && pthread_cond_timedwait(&s->ended, &s->lock, &until) == 0)

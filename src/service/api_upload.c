@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "service/api_upload_int.h"
+#include "service/cond.h"
 #include "service/keys.h"
 #include "service/scan_options.h"
 
@@ -461,9 +462,7 @@ static void *run(void *ctx)
     struct st_api_uploads *a = ctx;
     pthread_mutex_lock(&a->lock);
     while (!a->stopping) {
-        struct timespec t;
-        clock_gettime(CLOCK_REALTIME, &t);
-        t.tv_sec += SWEEP_MS / 1000;
+        struct timespec t = st_cond_in(SWEEP_MS);
         if (pthread_cond_timedwait(&a->changed, &a->lock, &t) != ETIMEDOUT)
             continue;
         pthread_mutex_unlock(&a->lock);
@@ -482,7 +481,7 @@ int st_api_uploads_new(struct st_api *api, const char *home, struct st_api_uploa
     a->api = api;
     snprintf(a->dir, sizeof a->dir, "%s/uploads", home);
     pthread_mutex_init(&a->lock, NULL);
-    pthread_cond_init(&a->changed, NULL);
+    st_cond_init(&a->changed);
     sweep(a, true);
     a->started = pthread_create(&a->thread, NULL, run, a) == 0;
     if (!a->started || st_direct_start(a, err)) {

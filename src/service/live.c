@@ -66,9 +66,10 @@ struct st_live {
     int64_t depth_ms, start_ms;
     uint64_t cpu_all[CPUS], cpu_idle[CPUS], n_cpu; // jiffies since boot
     struct st_files *files;                        // owns
+    char host[256];
 };
 
-int st_live_new(struct st_live **ret, struct st_err *err)
+int st_live_new(const char *host, struct st_live **ret, struct st_err *err)
 {
     struct st_live *l = calloc(1, sizeof *l);
     struct worker *w = calloc(ST_LIVE_WORKERS, sizeof *w);
@@ -81,6 +82,7 @@ int st_live_new(struct st_live **ret, struct st_err *err)
     }
     pthread_mutex_init(&l->lock, NULL);
     l->workers = w;
+    snprintf(l->host, sizeof l->host, "%s", host);
     l->history = h;
     l->start_ms = st_clock_wall_ms();
     snprintf(l->pools[l->n_pools++].name, sizeof l->pools[0].name, "default");
@@ -99,6 +101,11 @@ void st_live_free(struct st_live *l)
     st_metric_history_free(l->history);
     free(l->workers);
     free(l);
+}
+
+const char *st_live_host(const struct st_live *l)
+{
+    return l->host;
 }
 
 struct st_files *st_live_files(struct st_live *l)

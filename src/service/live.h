@@ -51,7 +51,9 @@ struct st_live_histogram {
 };
 const double *st_live_bounds(enum st_histogram_id h); // ST_LIVE_BUCKETS of them
 
-int st_live_new(struct st_live **ret, struct st_err *err);
+// host: what the holders of leases begin with whose supervisor this service is of (st_claim.holder: HOST/INSTALLATION),
+// or the host's name.
+int st_live_new(const char *host, struct st_live **ret, struct st_err *err);
 void st_live_free(struct st_live *l); // NULL allowed
 
 // `which`: index of the reason where the counter has one, else 0. All take NULL for no service.
@@ -77,6 +79,7 @@ struct st_metric_history *st_live_history(struct st_live *l); // locks by itself
 void st_live_cpu(struct st_live *l, struct st_sv line);
 bool st_live_cpu_used(struct st_live *l, uint64_t *ret);
 struct st_files *st_live_files(struct st_live *l);
+const char *st_live_host(const struct st_live *l); // who alone may claim a job whose file is here
 
 #define ST_LIVE_REASONS 7
 extern const char *const st_restart_reasons[ST_LIVE_REASONS + 1]; // NULL ends

@@ -102,6 +102,10 @@ struct st_req_claim {
     struct st_sv pool, worker;
     uint64_t lease_ms, memory_limit;
     struct st_sv config; // JSON object of restart keys: what the worker's generation began with; empty: as it is now
+    struct st_sv holder; // as in struct st_claim
+};
+struct st_req_holder {
+    struct st_sv holder;
 };
 #define ST_WAIT_MAX_MS 60000
 // lease.renew (lease_ms), lease.release (message), lease.subject (digest, size)
@@ -257,9 +261,10 @@ extern const struct st_record st_record_job, st_record_attempt, st_record_config
     st_record_dead_stats;
 // Requests.
 extern const struct st_record st_record_req_id, st_record_req_list, st_record_req_retry, st_record_req_submit,
-    st_record_req_claim, st_record_req_lease, st_record_req_end, st_record_req_key, st_record_req_config_set,
-    st_record_req_logs, st_record_req_last, st_record_req_log, st_record_req_pool, st_record_req_pool_name,
-    st_record_req_worker, st_record_req_restarted, st_record_req_wanted, st_record_req_restart, st_record_req_metrics;
+    st_record_req_claim, st_record_req_holder, st_record_req_lease, st_record_req_end, st_record_req_key,
+    st_record_req_config_set, st_record_req_logs, st_record_req_last, st_record_req_log, st_record_req_pool,
+    st_record_req_pool_name, st_record_req_worker, st_record_req_restarted, st_record_req_wanted, st_record_req_restart,
+    st_record_req_metrics;
 extern const struct st_record st_record_req_newest, st_record_req_sbom, st_record_sbom_file;
 
 #endif

@@ -7,7 +7,6 @@
 #include "service/scan_options.h"
 
 #include <stdio.h>
-#include <unistd.h>
 
 // A job that no worker will take says so.
 static int emit_job(void *ctx, const struct st_job *job, struct st_err *err)
@@ -112,7 +111,7 @@ static int emit_retried(void *ctx, const struct st_job *job, struct st_err *err)
 static int submit(const struct st_op_call *c, struct st_submit *sub, struct st_err *err)
 {
     const struct st_req_submit *q = c->request;
-    char pool[ST_KEY_TEXT], host[256] = "";
+    char pool[ST_KEY_TEXT];
     struct submitted t = {c, c->caller->file != NULL};
     if (t.file && !c->live)
         return st_err_set(err, ST_E_USAGE, "no service answers that could keep the file");
@@ -122,10 +121,8 @@ static int submit(const struct st_op_call *c, struct st_submit *sub, struct st_e
         sub->fresh = true;
         sub->has_size = sub->size > 0;
     }
-    if (t.file && strcmp(st_store_kind(c->store), "sqlite") != 0) { // hosts share the store, not the file
-        gethostname(host, sizeof host - 1);
-        sub->only_host = st_sv_of(host);
-    }
+    if (t.file && strcmp(st_store_kind(c->store), "sqlite") != 0) // hosts share the store, not the file
+        sub->only_host = st_sv_of(st_live_host(c->live));
     if (st_key_route(c->store, sub->has_size, sub->size, pool, err))
         return -1;
     sub->pool = q->pool.len ? q->pool : st_sv_of(pool);
@@ -262,7 +259,7 @@ int st_op_claim(const struct st_op_call *c, struct st_err *err)
     int rc = st_keys_snapshot_over(c->store, q->config, c->arena, &b, err);
     if (rc == 0) {
         struct claimed t = {.c = c, .config = st_buf_sv(&b)};
-        struct st_claim claim = {q->pool, q->worker, t.config, q->memory_limit, q->lease_ms};
+        struct st_claim claim = {q->pool, q->worker, t.config, q->memory_limit, q->lease_ms, q->holder};
         rc = st_store_claim(c->store, &claim, emit_claimed, &t, err);
         if (rc < 0 && t.fence) // whom it was for is gone
             st_store_release(c->store, t.id, t.fence, ST_SV("the claim could not be delivered"), NULL);
@@ -387,6 +384,16 @@ int st_op_sweep(const struct st_op_call *c, struct st_err *err)
 {
     struct counted t = {c, ST_SV_NULL};
     return st_store_sweep(c->store, max_tries(c), count_job, &t, err);
+}
+
+// What an earlier run of this supervisor held. It asks this once, when it begins.
+int st_op_reclaim(const struct st_op_call *c, struct st_err *err)
+{
+    const struct st_req_holder *q = c->request;
+    struct counted t = {c, ST_SV_NULL};
+    return st_store_reclaim(c->store, q->holder, max_tries(c), count_job, &t, err)
+               ? -1
+               : c->emit(c->ctx, &(struct st_done){true}, err);
 }
 
 // ---- what is going on ---------------------------------------------------------------------------

@@ -99,6 +99,8 @@ const struct st_op st_ops[] = {
      .run = st_op_subject},
     {"job.finish", WORKER, .writes = true, .durable = true, .request = &st_record_req_end, .answer = &st_record_ended,
      .run = st_op_finish},
+    {"queue.reclaim", WORKER, .writes = true, .durable = true, .request = &st_record_req_holder,
+     .answer = &st_record_done, .run = st_op_reclaim},
     {"queue.sweep", WORKER, .writes = true, .many = true, .answer = &st_record_done, .run = st_op_sweep},
     {"logs.add", WORKER, .writes = true, .request = &st_record_req_log, .answer = &st_record_done,
      .run = st_op_log_add},

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define FIELDS_MAX 64
+#define EMBED_MEMORY (2ull << 20) // a text of 64 KiB, every byte escaped, and indented
 
 static const void *at(const void *value, const struct st_field *f)
 {
@@ -30,29 +30,21 @@ static void token(struct st_json_out *w, struct st_sv text)
     st_out_write(w->out, text);
 }
 
-// A JSON value token by token: what is embedded is checked, and indented like the rest.
-static bool embed(struct st_json_out *w, struct st_sv text, bool write)
+// A JSON value token by token, indented like the rest. False: it is none.
+static bool copy_tokens(struct st_json_out *w, struct st_sv text, struct st_arena *a)
 {
-    struct st_mem mem;
-    st_mem_init(&mem, 1 << 20, -1);
-    struct st_arena a;
-    st_arena_init(&a, &mem);
     struct st_json j;
     struct st_json_tok t;
     st_json_init(&j, text);
-    bool good = true;
     for (;;) {
         struct st_sv s;
-        good = st_json_next(&j, &t, NULL) == 0;
-        if (!good || t.type == ST_JSON_END)
-            break;
-        if ((t.type == ST_JSON_KEY || t.type == ST_JSON_STRING) && st_json_text(&t, &a, &s, NULL)) {
-            good = false;
-            break;
-        }
-        if (!write)
-            continue;
+        if (st_json_next(&j, &t, NULL))
+            return false;
+        if ((t.type == ST_JSON_KEY || t.type == ST_JSON_STRING) && st_json_text(&t, a, &s, NULL))
+            return false;
         switch (t.type) {
+        case ST_JSON_END:
+            return true;
         case ST_JSON_OBJECT:
         case ST_JSON_ARRAY:
             st_json_open(w, t.type == ST_JSON_OBJECT ? '{' : '[');
@@ -74,9 +66,32 @@ static bool embed(struct st_json_out *w, struct st_sv text, bool write)
                                                : ST_SV("null"));
         }
     }
+}
+
+// Into a buffer first, since half a value cannot be taken back. What is no JSON value is null.
+static void embed(struct st_json_out *w, struct st_sv text)
+{
+    struct st_mem mem;
+    struct st_arena a;
+    struct st_buf b;
+    struct st_out o;
+    struct st_json_out inner = *w;
+    st_mem_init(&mem, EMBED_MEMORY, -1);
+    st_arena_init(&a, &mem);
+    st_buf_init(&b, &mem);
+    st_out_init_buf(&o, &b);
+    inner.out = &o;
+    if (st_buf_reserve(&b, text.len + text.len / 8, NULL) == 0 && copy_tokens(&inner, text, &a) &&
+        st_out_finish(&o, NULL) == 0) {
+        st_out_write(w->out, st_buf_sv(&b));
+        inner.out = w->out;
+        *w = inner;
+    } else {
+        st_json_null(w);
+    }
+    st_buf_release(&b);
     st_arena_release(&a);
     st_mem_release(&mem);
-    return good;
 }
 
 static void write_text(struct st_json_out *w, struct st_sv v)
@@ -165,8 +180,8 @@ static void write_field(struct st_json_out *w, const struct st_field *f, const v
         break;
     case ST_FIELD_JSON: {
         struct st_sv v = *(const struct st_sv *)p;
-        if (v.len && embed(w, v, false)) // twice: half a value cannot be taken back
-            embed(w, v, true);
+        if (v.len)
+            embed(w, v);
         else
             st_json_null(w);
         break;

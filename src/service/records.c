@@ -375,8 +375,15 @@ static const struct st_field req_claim[] = {
      .what = "time until the next heartbeat"},
     {"memoryLimit", ST_FIELD_U64_AT(CLM, memory_limit), .max = INT64_MAX},
     {"config", ST_FIELD_JSON_AT(CLM, config), .what = "restart keys of the worker's generation"},
+    {"holder", ST_FIELD_TEXT_AT(CLM, holder), .max = 200, .what = "of the lease: HOST/INSTALLATION/RUN"},
 };
 const struct st_record st_record_req_claim = ST_RECORD("Claim", CLM, req_claim);
+
+static const struct st_field req_holder[] = {
+    {"holder", ST_FIELD_TEXT_AT(struct st_req_holder, holder), .required = true, .max = 200,
+     .what = "HOST/INSTALLATION/RUN"},
+};
+const struct st_record st_record_req_holder = ST_RECORD("Holder", struct st_req_holder, req_holder);
 
 #define LSE struct st_req_lease
 static const struct st_field req_lease[] = {

@@ -2,7 +2,7 @@
 //
 // SQL is what SQLite 3.40 and PostgreSQL 15 both understand, with ?1, ?2, ... as parameters, and
 //   st_wall_now()    wall clock, ms since 1970
-//   st_lease_now()   a clock that nobody can set, ms
+//   st_lease_now()   the clock of leases, ms: CLOCK_BOOTTIME, PostgreSQL's own
 //   /*pg ... pg*/    a comment to SQLite; PostgreSQL sees what is in it
 // Integers are BIGINT (INTEGER is 32 bits in PostgreSQL). Texts are UTF-8 without NUL (others are repaired).
 #ifndef ST_STORE_DB_H

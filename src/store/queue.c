@@ -21,6 +21,13 @@ static struct st_sv host_of(struct st_sv worker)
     return host;
 }
 
+// HOST/INSTALLATION/RUN without the run; empty where it is not of this form.
+static struct st_sv installation_of(struct st_sv holder)
+{
+    size_t run = st_sv_rfind(holder, '/');
+    return run == ST_SV_NPOS || st_sv_find(holder, '/') == run ? ST_SV_NULL : st_sv_sub(holder, 0, run);
+}
+
 // ---- submit -------------------------------------------------------------------------------------
 
 struct submit {
@@ -102,9 +109,10 @@ int st_store_submit(struct st_store *s, const struct st_submit *sub, st_job_row_
 // ---- claim --------------------------------------------------------------------------------------
 
 // By priority, each with one probe of jobs_claim: a job that backs off does not hold up those of lower priority.
-#define FIRST_OF(p)                                                                                                   \
-    "(SELECT id FROM jobs WHERE status = 'pending' AND pool = ?1 AND priority = " p " AND ready_at <= "               \
-    "st_lease_now() AND only_host IN ('', ?4) ORDER BY ready_at, created_ms, id LIMIT 1 /*pg FOR UPDATE SKIP LOCKED " \
+#define FIRST_OF(p)                                                                                                \
+    "(SELECT id FROM jobs WHERE status = 'pending' AND pool = ?1 AND priority = " p " AND ready_at <= "            \
+    "st_lease_now() AND only_host IN ('', ?4, ?6) ORDER BY ready_at, created_ms, id LIMIT 1 /*pg FOR UPDATE SKIP " \
+    "LOCKED "                                                                                                      \
     "pg*/)"
 
 struct claim {
@@ -120,11 +128,13 @@ static int claim_tx(struct st_store *s, void *ctx, struct st_err *err)
     t->found = ST_DB_RUN(
         s, st_job_keep, &t->kept, err,
         "UPDATE jobs SET status = 'processing', reason = '', message = '', attempt = attempt + 1, tries = tries + 1, "
-        "fence = fence + 1, worker = ?2, lease_until = st_lease_now() + ?3, cancel = 0, started_ms = st_wall_now(), "
+        "fence = fence + 1, worker = ?2, holder = ?5, lease_ms = ?3, lease_until = st_lease_now() + ?3, cancel = 0, "
+        "started_ms = st_wall_now(), "
         "updated_ms = st_wall_now(), peak_bytes = 0, exit_code = 0, result = '', host = '', unknowns = 0, packages = 0 "
         "WHERE id = COALESCE(" FIRST_OF("3") ", " FIRST_OF("2") ", " FIRST_OF("1") ", " FIRST_OF(
             "0") ") AND status = 'pending' RETURNING " ST_JOB_COLUMNS,
-        ST_DB_T(c->pool), ST_DB_T(c->worker), ST_DB_N(c->lease_ms), ST_DB_T(host_of(c->worker)));
+        ST_DB_T(c->pool), ST_DB_T(c->worker), ST_DB_N(c->lease_ms), ST_DB_T(host_of(c->worker)), ST_DB_T(c->holder),
+        ST_DB_T(installation_of(c->holder)));
     if (t->found <= 0)
         return (int)t->found;
     const struct st_job *j = &t->kept.job;
@@ -166,10 +176,11 @@ int st_store_renew(struct st_store *s, const char *id, uint64_t fence, uint64_t 
                    struct st_err *err)
 {
     int64_t cancel = 0;
-    int64_t n = ST_DB_RUN(s, st_db_number, &cancel, err,
-                          "UPDATE jobs SET lease_until = st_lease_now() + ?3 WHERE id = ?1 AND fence = ?2 AND status = "
-                          "'processing' RETURNING cancel",
-                          ST_DB_T(st_sv_of(id)), ST_DB_N(fence), ST_DB_N(lease_ms));
+    int64_t n = ST_DB_RUN(
+        s, st_db_number, &cancel, err,
+        "UPDATE jobs SET lease_ms = ?3, lease_until = st_lease_now() + ?3 WHERE id = ?1 AND fence = ?2 AND status = "
+        "'processing' RETURNING cancel",
+        ST_DB_T(st_sv_of(id)), ST_DB_N(fence), ST_DB_N(lease_ms));
     if (n < 0)
         return -1;
     *ret = n == 0 ? ST_LEASE_LOST : cancel ? ST_LEASE_CANCEL : ST_LEASE_HELD;
@@ -229,6 +240,7 @@ struct finish {
     const struct st_end *end;
     uint32_t max_tries;
     bool expired; // only when the lease has run out
+    bool at_once; // tried again without a backoff
     enum st_job_state state;
 };
 
@@ -245,7 +257,7 @@ static void decide(const struct st_job *j, struct finish *t, bool *ret_dead, int
     else if (e->state == ST_JOB_FAILED && e->fence && e->again) {
         t->state = more ? ST_JOB_PENDING : ST_JOB_FAILED;
         *ret_dead = !more;
-        if (!e->pool.len)
+        if (!e->pool.len && !t->at_once)
             *ret_backoff = ST_MIN((int64_t)BACKOFF_MS << ST_MIN(j->tries - 1, 8u), (int64_t)BACKOFF_MAX_MS);
     }
 }
@@ -308,7 +320,7 @@ static int finish_tx(struct st_store *s, void *ctx, struct st_err *err)
 int st_store_finish(struct st_store *s, const struct st_end *end, uint32_t max_tries, enum st_job_state *ret_state,
                     struct st_err *err)
 {
-    struct finish t = {end, max_tries, false, ST_JOB_FAILED};
+    struct finish t = {.end = end, .max_tries = max_tries};
     if (end->state != ST_JOB_COMPLETED && end->state != ST_JOB_FAILED && end->state != ST_JOB_CANCELLED)
         return st_err_set(err, ST_E_INPUT, "a job ends completed, failed or cancelled");
     if (st_db_transact(s, finish_tx, &t, err))
@@ -443,6 +455,7 @@ struct stray {
 struct strays {
     struct stray at[SWEEP_MAX];
     size_t n;
+    bool reclaim;
 };
 
 static int stray_row(void *ctx, const struct st_db_value *c, struct st_err *err)
@@ -456,14 +469,18 @@ static int stray_row(void *ctx, const struct st_db_value *c, struct st_err *err)
     x->fence = (uint64_t)c[1].number;
     if (local)
         snprintf(x->message, sizeof x->message, "the scan ended without a word: its process is gone");
+    else if (l->reclaim)
+        snprintf(x->message, sizeof x->message, "the supervisor of worker " ST_SV_FMT " ended without a word",
+                 ST_SV_ARG(st_sv_sub(c[3].text, 0, 100)));
     else
         snprintf(x->message, sizeof x->message, "worker " ST_SV_FMT " was not heard of until its lease ran out",
                  ST_SV_ARG(st_sv_sub(c[3].text, 0, 100)));
     return 0;
 }
 
-static int end_stray(struct st_store *s, const struct stray *x, uint32_t max_tries, st_job_row_fn *row, void *ctx,
-                     struct st_err *err)
+// reclaim: the lease counts as over, whatever its time says.
+static int end_stray(struct st_store *s, const struct stray *x, bool reclaim, uint32_t max_tries, st_job_row_fn *row,
+                     void *ctx, struct st_err *err)
 {
     struct st_err one = {0};
     struct st_end end = {.fence = x->fence,
@@ -473,7 +490,7 @@ static int end_stray(struct st_store *s, const struct stray *x, uint32_t max_tri
                          .exit_code = 1,
                          .again = true};
     memcpy(end.id, x->id, sizeof end.id);
-    struct finish t = {&end, max_tries, x->fence != 0, ST_JOB_FAILED};
+    struct finish t = {.end = &end, .max_tries = max_tries, .expired = x->fence != 0 && !reclaim, .at_once = reclaim};
     if (st_db_transact(s, finish_tx, &t, &one)) {
         if (one.code == ST_E_CONFLICT) // it came back, or another host was first
             return 0;
@@ -495,7 +512,48 @@ int st_store_sweep(struct st_store *s, uint32_t max_tries, st_job_row_fn *row, v
             "st_lease_now()) OR (fence = 0 AND owner <> ''))") < 0)
         return -1;
     for (size_t i = 0; i < l->n; i++)
-        if (end_stray(s, &l->at[i], max_tries, row, ctx, err))
+        if (end_stray(s, &l->at[i], false, max_tries, row, ctx, err))
             return -1;
     return 0;
+}
+
+int st_store_reclaim(struct st_store *s, struct st_sv holder, uint32_t max_tries, st_job_row_fn *row, void *ctx,
+                     struct st_err *err)
+{
+    struct st_sv own = installation_of(holder);
+    if (!own.len)
+        return st_err_set(err, ST_E_INPUT, "a holder of leases is HOST/INSTALLATION/RUN");
+    ST_AUTO_FREE struct strays *l = calloc(1, sizeof *l);
+    if (!l)
+        return st_err_nomem(err);
+    l->reclaim = true;
+    if (ST_DB_RUN(
+            s, stray_row, l, err,
+            "SELECT id, fence, owner, worker FROM jobs WHERE status = 'processing' AND fence > 0 AND holder <> ?1 "
+            "AND substr(holder, 1, length(?2) + 1) = ?2 || '/'",
+            ST_DB_T(holder), ST_DB_T(own)) < 0)
+        return -1;
+    for (size_t i = 0; i < l->n; i++)
+        if (end_stray(s, &l->at[i], true, max_tries, row, ctx, err))
+            return -1;
+    return 0;
+}
+
+static int clock_tx(struct st_store *s, void *ctx, struct st_err *err)
+{
+    int64_t n = ST_DB_RUN(s, NULL, NULL, err,
+                          "UPDATE jobs SET lease_until = st_lease_now() + lease_ms WHERE status = 'processing' AND "
+                          "fence > 0 AND lease_until > st_lease_now() + lease_ms");
+    if (n < 0)
+        return -1;
+    n = ST_DB_RUN(s, NULL, NULL, err,
+                  "UPDATE jobs SET ready_at = st_lease_now() WHERE status = 'pending' AND ready_at > st_lease_now() + "
+                  "?1",
+                  ST_DB_N(BACKOFF_MAX_MS));
+    return n < 0 || (n > 0 && s->ops->notify(s, err)) ? -1 : 0;
+}
+
+int st_store_clock_check(struct st_store *s, struct st_err *err)
+{
+    return st_db_transact(s, clock_tx, NULL, err);
 }

@@ -100,8 +100,11 @@ static const char v3[] = "ALTER TABLE jobs ADD COLUMN result TEXT NOT NULL DEFAU
                          // Empty, or the one host whose workers may claim it: it has the file that came along.
                          "ALTER TABLE jobs ADD COLUMN only_host TEXT NOT NULL DEFAULT '';";
 
-// Queue depth, by pool, and the oldest that waits, from the index alone: a row of the table is not looked at.
+// Whose lease it is (st_store_reclaim), and how long it was when it began or was renewed. Queue depth, by pool, and the
+// oldest that waits, from the index alone: a row of the table is not looked at.
 static const char v4[] =
+    "ALTER TABLE jobs ADD COLUMN holder TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE jobs ADD COLUMN lease_ms BIGINT NOT NULL DEFAULT 3600000;"
     "CREATE INDEX jobs_active ON jobs(status, pool, created_ms) WHERE status IN ('pending', 'processing');";
 
 const struct st_db_step st_db_steps[] = {

@@ -8,8 +8,8 @@
 //   ran
 //     out is found by st_store_sweep and is pending again, or failed when its tries are used up.
 //
-// Wall times (`_ms`, since 1970) are for people. Leases and backoff use the lease clock: the database's (PostgreSQL),
-// or CLOCK_BOOTTIME (SQLite).
+// Wall times (`_ms`, since 1970) are for people. Leases and backoff use the lease clock: the database's (PostgreSQL;
+// a step of it may cost an attempt, see st_store_clock_check), or CLOCK_BOOTTIME (SQLite).
 #ifndef ST_STORE_STORE_H
 #define ST_STORE_STORE_H
 
@@ -135,7 +135,7 @@ struct st_submit {
     enum st_priority priority;
     bool fresh;             // a new job in any case
     const char *id;         // of st_store_new_id; NULL: one is made
-    struct st_sv only_host; // only workers of this host may claim it; empty: any
+    struct st_sv only_host; // only workers of this HOST or HOST/INSTALLATION may claim it; empty: any
 };
 int st_store_new_id(char ret[static ST_JOB_ID + 1], struct st_err *err);
 // 1: a new job. 0: an earlier one answers: same digest and options, pending, processing or completed; without a digest
@@ -148,6 +148,7 @@ struct st_claim {
     struct st_sv config;   // JSON object, kept with the attempt
     uint64_t memory_limit; // of the worker, kept with the attempt
     uint64_t lease_ms;
+    struct st_sv holder; // of the lease: "HOST/INSTALLATION/RUN"; empty: nobody will ask for it back
 };
 // The pending job of highest priority that is ready, oldest first. 1: `row` was called; 0: none.
 int st_store_claim(struct st_store *s, const struct st_claim *c, st_job_row_fn *row, void *ctx, struct st_err *err);
@@ -198,6 +199,14 @@ int st_store_set_options(struct st_store *s, const char *id, struct st_sv option
 // What nobody works on any more: local scans of dead processes, leases that ran out. `lost` (NULL allowed) is called
 // for each, after its change.
 int st_store_sweep(struct st_store *s, uint32_t max_tries, st_job_row_fn *lost, void *ctx, struct st_err *err);
+
+// What an earlier run of a supervisor held, by one that knows that it is dead: as if the leases had run out, but ready
+// at once. `holder` is the caller's own: the leases of the same HOST/INSTALLATION with another RUN are meant.
+int st_store_reclaim(struct st_store *s, struct st_sv holder, uint32_t max_tries, st_job_row_fn *lost, void *ctx,
+                     struct st_err *err);
+// PostgreSQL's clock is its host's, and somebody may have set it back: a lease that would last longer than it was made
+// for begins anew, and a backoff longer than any is over. Once a minute. Forward needs nothing: leases end early.
+int st_store_clock_check(struct st_store *s, struct st_err *err);
 
 // Forget jobs that ended and did not change since before_ms, with their attempts; at most ST_FORGET_STEP, the oldest,
 // in one transaction. How many there were.

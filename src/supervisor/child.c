@@ -100,15 +100,15 @@ int st_api_child_start(struct st_sup *s, struct st_child *c, struct st_err *err)
 {
     const struct st_serve_options *o = s->o;
     char path[PATH_MAX];
+    char host[ST_HOLDER_TEXT]; // HOST/INSTALLATION
     const char *argv[16];
     size_t n = 0;
+    snprintf(host, sizeof host, "%s", s->lock.holder);
+    *(strrchr(host, '/') ?: host) = '\0';
     const struct {
         const char *name, *value;
-    } options[] = {{"--socket", o->socket},
-                   {"--listen", o->listen},
-                   {"--tokens", o->tokens},
-                   {"--tls-cert", o->tls_cert},
-                   {"--tls-key", o->tls_key}};
+    } options[] = {{"--socket", o->socket},     {"--listen", o->listen},   {"--tokens", o->tokens},
+                   {"--tls-cert", o->tls_cert}, {"--tls-key", o->tls_key}, {"--host", host[0] ? host : NULL}};
     argv[n++] = "stella-api";
     for (size_t i = 0; i < ST_LEN(options); i++)
         if (options[i].value) {

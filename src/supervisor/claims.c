@@ -108,6 +108,7 @@ static void send_claim(struct st_sup *s, struct st_sup_pool *p, struct st_slot *
     struct st_req_claim q = {.wait_ms = turn ? WAIT_TURN_MS : WAIT_MS,
                              .pool = st_sv_of(p->name),
                              .worker = st_sv_of(t->id),
+                             .holder = st_sv_of(s->lock.holder),
                              .lease_ms = ST_LEASE_MS,
                              .memory_limit = t->memory,
                              .config = st_sv_of(t->config)};

@@ -20,6 +20,7 @@ struct handed {
     uint64_t version;
     uint64_t next_tag;
     int api_pid, api_pidfd, watch_pid, watch_pidfd, watch_pipe; // pid 0: was not running
+    int lock;                                                   // 0: none
 };
 static const struct st_field handed_fields[] = {
     {"version", ST_FIELD_U64_AT(struct handed, version), .required = true},
@@ -29,6 +30,7 @@ static const struct st_field handed_fields[] = {
     {"watchPid", ST_FIELD_INT_AT(struct handed, watch_pid)},
     {"watchPidfd", ST_FIELD_INT_AT(struct handed, watch_pidfd)},
     {"watchPipe", ST_FIELD_INT_AT(struct handed, watch_pipe)},
+    {"lock", ST_FIELD_INT_AT(struct handed, lock)},
 };
 static const struct st_record handed_record = ST_RECORD("Handover", struct handed, handed_fields);
 
@@ -210,7 +212,8 @@ static int write_state(const struct st_sup *s, int fd, struct st_err *err)
                              .api_pidfd = s->api.pidfd,
                              .watch_pid = (int)s->watch.child.pid,
                              .watch_pidfd = s->watch.child.pidfd,
-                             .watch_pipe = s->watch.pipe};
+                             .watch_pipe = s->watch.pipe,
+                             .lock = s->lock.fd > 0 ? s->lock.fd : 0};
     st_out_init_fd(&o, fd);
     st_json_out_init(&w, &o, 0);
     st_record_write(&w, &handed_record, &h);
@@ -224,7 +227,7 @@ static int write_state(const struct st_sup *s, int fd, struct st_err *err)
 
 static void keep_open(const struct st_sup *s, int memory, bool keep)
 {
-    const int own[] = {memory, s->api.pidfd, s->watch.child.pidfd, s->watch.pipe};
+    const int own[] = {memory, s->lock.fd, s->api.pidfd, s->watch.child.pidfd, s->watch.pipe};
     for (size_t i = 0; i < ST_LEN(own); i++)
         if (own[i] >= 0)
             fcntl(own[i], F_SETFD, keep ? 0 : FD_CLOEXEC);
@@ -377,6 +380,8 @@ static int take_lines(struct st_sup *s, struct st_sv all, struct st_arena *a, st
     struct st_sv line;
     struct handed h = {.version = 0};
     if (!st_sv_line(&all, &line) || st_record_read(&handed_record, line, true, 0, &h, a, err))
+        return -1;
+    if (h.lock > 0 && st_run_lock_adopt(&s->lock, h.lock, s->hostname, err)) // whatever becomes of the rest
         return -1;
     if (h.version != VERSION)
         return st_err_set(err, ST_E_FAILED, "the old program hands over in a form that this one does not know");

@@ -272,16 +272,32 @@ static int check_alone(const struct st_sup *s, struct st_err *err)
     }
 }
 
+// Without a lock all goes on as with one, only leases of a run that died have to run out.
+static int take_lock(struct st_sup *s, struct st_err *err)
+{
+    struct st_err why = {0};
+    if (st_run_lock_take(&s->lock, s->o->socket, s->hostname, &why) == 0)
+        return 0;
+    if (why.code == ST_E_CONFLICT) {
+        *err = why;
+        return -1;
+    }
+    st_sup_say("%s: after a crash leases have to run out", why.text);
+    return 0;
+}
+
 static int begin(struct st_sup *s, struct st_err *ret)
 {
     struct st_err err = {0};
     int handed = st_handover_fd();
-    if (handed < 0 && check_alone(s, ret))
+    if (handed < 0 && (check_alone(s, ret) || take_lock(s, ret)))
         return -1;
     st_cgroups_open(&s->cg, handed >= 0);
     s->host = st_cgroups_host_memory(&s->cg);
     say_enforcement(s);
+    bool fresh = handed < 0;
     if (handed >= 0 && st_handover_take(s, handed, &err)) {
+        fresh = true;
         st_sup_say("upgrade: %s: workers are ended, and their jobs taken again", err.text);
         while (s->n_slots)
             st_slot_free(s->slots[--s->n_slots]);
@@ -289,10 +305,14 @@ static int begin(struct st_sup *s, struct st_err *ret)
         st_cgroups_close(&s->cg);
         st_cgroups_open(&s->cg, false);
     }
+    if (handed >= 0 && s->lock.fd < 0 && take_lock(s, ret)) // of an older program, which had none
+        return -1;
     // After an upgrade the old ones end, and the new program is started in their place.
     if (s->api.pid)
         st_spawn_signal(s->api.pidfd, SIGTERM);
     st_child_want(s, &s->api);
+    if (fresh && s->lock.fd >= 0) // its workers are dead, as it is
+        st_calls_add(s, "queue.reclaim", &(struct st_req_holder){st_sv_of(s->lock.holder)}, ST_CALL_KEEP, 0, NULL);
     if (s->watch.child.pid)
         st_spawn_signal(s->watch.child.pidfd, SIGTERM);
     if (s->cg.workers >= 0)
@@ -314,6 +334,8 @@ static void release(struct st_sup *s)
     if (s->signals >= 0)
         close(s->signals);
     st_loop_release(&s->loop);
+    if (s->lock.fd >= 0)
+        close(s->lock.fd);
     st_mem_release(&s->mem);
 }
 
@@ -323,7 +345,7 @@ int st_serve(const struct st_serve_options *o, struct st_err *err)
     if (!s)
         return st_err_nomem(err);
     s->o = o;
-    s->signals = s->cg.workers = s->loop.epoll = s->watch.pipe = s->watch.child.pidfd = s->api.pidfd = -1;
+    s->signals = s->lock.fd = s->cg.workers = s->loop.epoll = s->watch.pipe = s->watch.child.pidfd = s->api.pidfd = -1;
     s->calls.io.fd = s->wanted.io.fd = s->watch.io.fd = s->signal_io.fd = -1;
     s->api.io.fd = s->watch.child.io.fd = -1;
     int rc = init(s, err);

@@ -6,6 +6,7 @@
 #include "service/client.h"
 #include "supervisor/cgroups.h"
 #include "supervisor/loop.h"
+#include "supervisor/run_lock.h"
 #include "supervisor/slot.h"
 #include "supervisor/supervisor.h"
 
@@ -88,6 +89,7 @@ struct st_sup {
     const struct st_serve_options *o;
     struct st_loop loop;
     struct st_mem mem; // of messages
+    struct st_run_lock lock;
     struct st_cgroups cg;
     uint64_t host; // memory of it
     char hostname[64];

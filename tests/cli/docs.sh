@@ -47,6 +47,8 @@ completes "" stella scan image app
 completes "--quick" stella doctor --q
 completes "text table json markdown" stella doctor --format ""
 completes "list" stella doctor l
+completes "check.scanner.queue" stella doctor --check check.scanner.q
+completes "check.scanner.queue" stella doctor run -c check.scanner.q
 completes "kubernetes" stella-act k
 completes "asked always never" stella-act kubernetes --end ""
 completes "--find-zombies" stella-act kubernetes --fi

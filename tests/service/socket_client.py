@@ -9,9 +9,9 @@ class Client:
         self.s.connect(path)  # without a timeout: with one, a full backlog would refuse at once
         self.s.settimeout(wait)
 
-    def call(self, op, **fields):
-        """Its rows; a dict with `error` and `message` where it is refused. EOFError: the service is gone."""
-        self.s.send(f"{op} {json.dumps(fields)}".encode())
+    def call(self, op, fd=None, **fields):
+        """Its rows; a dict with `error` and `message` where it is refused. EOFError: the service is gone. fd goes along."""
+        socket.send_fds(self.s, [f"{op} {json.dumps(fields)}".encode()], [] if fd is None else [fd])
         return self.rest()
 
     def rest(self):
@@ -27,9 +27,9 @@ class Client:
             else:
                 return json.loads(p[1:])
 
-    def must(self, op, **fields):
+    def must(self, op, fd=None, **fields):
         """Its rows. RuntimeError where it is refused."""
-        got = self.call(op, **fields)
+        got = self.call(op, fd, **fields)
         if isinstance(got, dict):
             raise RuntimeError(f"{op}: {got}")
         return got

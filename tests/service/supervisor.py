@@ -1,6 +1,6 @@
 """stella serve around a worker that does what its image's name says: supervisor.py TEST STELLA STELLA_API WATCHDOG PROBE
 FAKE_WORKER. Speaks TAP. STELLA_TEST_POSTGRES: on that server. Runs without root and without cgroups; tests/vm has those."""
-import json, os, shutil, signal, subprocess, sys, tempfile, time
+import fcntl, json, os, shutil, signal, subprocess, sys, tempfile, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import socket_client
@@ -411,13 +411,46 @@ def test_crash():
     s.end(signal.SIGKILL)
     ok(until(lambda: not any(alive(k) for k in kids if comm(k) != "stella-fake-wor") and not alive(pid), 10),
        "supervisor killed: its worker, stella-api and watchdog are gone", [comm(k) for k in kids if alive(k)])
+    again = time.monotonic()
     s = Serve()
-    j = state(a, "completed", seconds=60)
-    ok(j["status"] == "completed" and j["attempt"] == 2, "the next supervisor resumes the job when its lease is over", j)
+    j = state(a, "completed", seconds=25)
+    took = time.monotonic() - again
+    ok(j["status"] == "completed" and j["attempt"] == 2 and took < 15 * SLOW,
+       f"the next supervisor resumes the job at once, its lease would have lasted for 20 s and more: {took:.1f} s", j)
+    ok("ended without a word" in attempts(a)[0]["message"], "the attempt says why it ended", attempts(a)[0])
+    if "STELLA_STORE" in ENV:
+        beside(s)
+    two = Serve(ready=False)
+    ok(two.p.wait(30) == 1 and "something answers at" in two.said(), "a second one on the same socket is refused", two.said())
+    os.unlink(SOCKET)
+    two = Serve(ready=False)
+    ok(two.p.wait(30) == 1 and "it holds " + SOCKET + ".lock" in two.said(), "also where the socket was removed", two.said())
     ok(s.end() == 0, "and ends well", s.said())
     for k in kids:
         if alive(k):
             os.kill(k, signal.SIGKILL)
+
+
+def beside(s):
+    """A supervisor with a state directory of its own on the same database and host: what it does on starting is not the
+    first one's concern."""
+    a = submit("sleep=4000,end=completed")
+    state(a, "processing")
+    other = Serve("--pools", "none", env={"STELLA_HOME": WORK + "/home2"})
+    other.end(signal.SIGKILL)
+    other = Serve("--pools", "none", env={"STELLA_HOME": WORK + "/home2"})
+    j = state(a, "completed")
+    ok(j["status"] == "completed" and j["attempt"] == 1, "another installation on this host leaves its leases alone", j)
+    ok(other.end() == 0, "and ends well", other.said())
+
+
+def locked():
+    with open(SOCKET + ".lock") as f:
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def test_upgrade():
@@ -434,6 +467,7 @@ def test_upgrade():
     ok(all(state(j, "completed")["status"] == "completed" for j in jobs), "all jobs complete", [job(j) for j in jobs])
     ok(all(job(j)["attempt"] == 1 for j in jobs), "none was begun again", [job(j)["attempt"] for j in jobs])
     ok(until(lambda: [k for k in s.children() if comm(k) == "stella-api"] != api), "stella-api was started anew")
+    ok(locked(), "the lock went over with it")
     a = submit("sleep=1000,end=completed")
     state(a, "processing")
     os.unlink(BIN + "/stella-serve-new")

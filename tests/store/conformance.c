@@ -377,6 +377,74 @@ static void test_fence(void)
     st_store_close(s);
 }
 
+static int claim_for(struct st_store *s, const char *holder, struct seen *seen)
+{
+    struct st_err err = {0};
+    struct st_claim c = {
+        .pool = ST_SV("default"), .worker = ST_SV("host/default-1"), .lease_ms = 60000, .holder = st_sv_of(holder)};
+    return st_store_claim(s, &c, see, seen, &err);
+}
+
+// A supervisor that begins takes back what earlier runs of itself held, and nothing of others.
+static void test_reclaim(void)
+{
+    struct st_store *s = fresh_store();
+    struct st_err err = {0};
+    struct seen x = {0}, swept = {0};
+    static const char *const holders[] = {"host/aa/1", "host/aa/2", "host/ab/1", "host2/aa/1", ""};
+    char ids[ST_LEN(holders)][ST_JOB_ID + 1];
+    for (size_t i = 0; i < ST_LEN(holders); i++) {
+        char image[24];
+        snprintf(image, sizeof image, "app%zu", i);
+        submit(s, image, "", ST_PRIORITY_NORMAL, &x);
+        TAP_OK(claim_for(s, holders[i], &x) == 1, "claimed by '%s'", holders[i]);
+        memcpy(ids[i], x.last.id, sizeof ids[i]);
+    }
+    TAP_OK(st_store_reclaim(s, ST_SV("host/aa/3"), 3, see, &swept, &err) == 0 && swept.n == 2, "two of its own: %d %s",
+           swept.n, err.text);
+    struct seen is = get(s, ids[0]);
+    TAP_OK(is.last.state == ST_JOB_PENDING && is.last.wait_ms <= 0 && is.last.tries == 1 &&
+               !strcmp(is.reason, "killed") && strstr(is.message, "ended without a word"),
+           "pending, ready at once, a try used up: %s", is.message);
+    for (size_t i = 2; i < ST_LEN(holders); i++)
+        TAP_OK(get(s, ids[i]).last.state == ST_JOB_PROCESSING, "that of '%s' is left alone", holders[i]);
+    swept = (struct seen){0};
+    TAP_OK(claim_for(s, "host/aa/3", &x) == 1 && st_store_reclaim(s, ST_SV("host/aa/3"), 3, see, &swept, &err) == 0 &&
+               swept.n == 0,
+           "asked again: its own run's are left alone");
+    enum st_job_state now;
+    struct st_job old = {.fence = 1};
+    memcpy(old.id, ids[0], sizeof old.id);
+    TAP_OK(finish(s, &old, ST_JOB_COMPLETED, "", false, &now, &err) == -1 && err.code == ST_E_CONFLICT,
+           "the dead run cannot commit");
+    static const char *const bad[] = {"", "host", "host/aa"};
+    for (size_t i = 0; i < ST_LEN(bad); i++)
+        TAP_OK(st_store_reclaim(s, st_sv_of(bad[i]), 3, NULL, NULL, &err) == -1 && err.code == ST_E_INPUT,
+               "'%s' is no holder", bad[i]);
+    st_store_close(s);
+}
+
+// Somebody set the clock of leases back by an hour.
+static void test_clock_back(void)
+{
+    struct st_store *s = fresh_store();
+    struct st_err err = {0};
+    struct seen a = {0}, b = {0};
+    submit(s, "held", "", ST_PRIORITY_NORMAL, &a);
+    claim(s, "default", "w1", 30000, &a);
+    submit(s, "failed", "", ST_PRIORITY_NORMAL, &b);
+    TAP_OK(st_store_clock_check(s, &err) == 0 && get(s, a.last.id).last.wait_ms <= 30000, "all is well %s", err.text);
+    s->ops->script(s, "UPDATE jobs SET lease_until = lease_until + 3600000 WHERE status = 'processing'", &err);
+    s->ops->script(s, "UPDATE jobs SET ready_at = ready_at + 3600000 WHERE status = 'pending'", &err);
+    TAP_OK(get(s, a.last.id).last.wait_ms > 3000000 && get(s, b.last.id).last.wait_ms > 3000000, "an hour too long");
+    TAP_OK(st_store_clock_check(s, &err) == 0, "looked at %s", err.text);
+    TAP_OK(get(s, a.last.id).last.wait_ms <= 30000 && get(s, a.last.id).last.wait_ms > 20000, "the lease begins anew");
+    TAP_OK(claim(s, "default", "w2", 30000, &b) == 1 && !strcmp(b.image, "failed"), "the backoff is over");
+    s->ops->script(s, "UPDATE jobs SET status = 'pending', ready_at = ready_at + 5000 WHERE image = 'failed'", &err);
+    TAP_OK(st_store_clock_check(s, &err) == 0 && claim(s, "default", "w2", 30000, &b) == 0, "one that may be is kept");
+    st_store_close(s);
+}
+
 static void test_release_and_dead_letters(void)
 {
     struct st_store *s = fresh_store();
@@ -809,6 +877,8 @@ int main(int argc, char **argv)
     test_submit_is_idempotent();
     test_order();
     test_fence();
+    test_reclaim();
+    test_clock_back();
     test_release_and_dead_letters();
     test_cancel();
     test_forget();

@@ -128,16 +128,15 @@ static void test_version_2(void)
     st_store_close(s);
 }
 
-// tests/store/v3.sql was dumped from the file of a service of version 3: a job that waits, one that failed, one with
-// results.
+// tests/store/v3.sql was dumped from the file of a service of version 3, with results and a lease that nobody holds any
+// more.
 static void test_version_3(void)
 {
     static char dump[64 * 1024];
     char name[PATH_MAX];
     struct st_err err = {0};
     struct st_store *s = NULL;
-    struct seen all = {0}, one = {0};
-    struct st_counts k;
+    struct seen all = {0}, one = {0}, stray = {0}, got = {0};
     snprintf(name, sizeof name, "%s/store/v3.sql", getenv("ST_TESTS") ? getenv("ST_TESTS") : "tests");
     TAP_OK(read_file(name, dump, sizeof dump) > 1000, "a dump of version 3");
     drop_files();
@@ -145,14 +144,24 @@ static void test_version_3(void)
     TAP_OK(st_store_open(home, false, &s, &err) == 0, "a store of version 3 opens %s", err.text);
     if (!s)
         return;
-    TAP_OK(st_store_list(s, &(struct st_job_filter){0}, see, &all, &err) == 0 && all.n == 3, "its jobs are there: %d",
+    TAP_OK(st_store_list(s, &(struct st_job_filter){0}, see, &all, &err) == 0 && all.n == 6, "its jobs are there: %d",
            all.n);
-    TAP_OK(st_store_get(s, ST_SV("758891ce178958659c3464f89794580c"), see, &one, &err) == 0 &&
-               one.last.state == ST_JOB_COMPLETED && one.last.packages == 88 && one.last.result.len > 0,
-           "with their results");
-    TAP_OK(st_store_counts(s, 0, &k, &err) == 0 && k.pending == 1 && k.processing == 0 && k.failed == 1 &&
-               k.completed == 1 && k.oldest_pending_ms > 1795600000000,
+    TAP_OK(st_store_get(s, ST_SV("e4be381455dc4e8dc755d91d5a5592c3"), see, &one, &err) == 0 &&
+               one.last.state == ST_JOB_COMPLETED && one.last.packages == 42 && one.last.unknowns == 1,
+           "as they were");
+    struct st_counts k;
+    TAP_OK(st_store_counts(s, 0, &k, &err) == 0 && k.pending == 2 && k.processing == 1 && k.failed == 1 &&
+               k.completed == 1 && k.cancelled == 1 && k.oldest_pending_ms == 1795668776945,
            "and they are counted %s", err.text);
+    TAP_OK(st_store_reclaim(s, ST_SV("host/aa/1"), 5, see, &stray, &err) == 0 && stray.n == 0,
+           "a lease without a holder is nobody's");
+    TAP_OK(st_store_sweep(s, 5, see, &stray, &err) == 0 && stray.n == 1 && !strcmp(stray.reason, "killed"),
+           "it is over by its time");
+    struct st_claim c = {
+        .pool = ST_SV("default"), .worker = ST_SV("host/default-1"), .lease_ms = 60000, .holder = ST_SV("host/aa/1")};
+    TAP_OK(st_store_claim(s, &c, see, &got, &err) == 1, "the queue goes on %s", err.text);
+    TAP_OK(st_store_reclaim(s, ST_SV("host/aa/2"), 5, see, &stray, &err) == 0 && stray.n == 2, "with holders %s",
+           err.text);
     st_store_close(s);
 }
 
