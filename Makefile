@@ -51,6 +51,8 @@ check-vm: all ## the watchdog on real kernels (goes on where it was; CELL= CASE=
 	tests/vm/matrix --tool none --cell "$(CELL)" --case "$(CASE)"
 	tests/vm/matrix --tool stella --cell "$(CELL)" --case "$(CASE)"
 	tests/vm/report
+	tests/vm/rungs.sh 6.1
+	tests/vm/rungs.sh 6.12
 	ST_FULL=1 tests/vm/serve.py build
 	ST_FULL=1 tests/vm/runbook.py build
 	ST_FULL=1 tests/vm/serve.py build 6.1
