@@ -35,7 +35,7 @@ struct st_op_call {
     struct st_live *live; // NULL: no service, the caller works on the local store
     const struct st_caller *caller;
     const void *request;    // op->request filled, or NULL where the operation has none
-    struct st_arena *arena; // for this call
+    struct st_arena *arena; // for this run: an operation that waits is run many times
     st_op_emit_fn *emit;    // once for each row of the answer
     void *ctx;
 };
