@@ -6,6 +6,7 @@
 static const struct st_field job[] = {
     {"id", ST_FIELD_ID_AT(JOB, id), .what = "job id"},
     {"image", ST_FIELD_TEXT_AT(JOB, image), .what = "reference as it was written"},
+    {"name", ST_FIELD_TEXT_AT(JOB, name), .what = "what people call it: the image, or of an upload the file's name"},
     {"digest", ST_FIELD_TEXT_AT(JOB, digest), .what = "digest of the manifest, or of the configuration"},
     {"size", ST_FIELD_U64_AT(JOB, size), .has = offsetof(JOB, has_size) + 1, .what = "bytes as stored"},
     {"status", ST_FIELD_WORD_AT(JOB, state, st_job_state_words)},
