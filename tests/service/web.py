@@ -1,7 +1,7 @@
 """HTTP of the service: TLS, reload, events, uploads, hostile clients. web.py TEST STELLA STELLA_API. Speaks TAP."""
 import hashlib, http.client, json, os, re, shutil, signal, socket, ssl, subprocess, threading, time
 
-from service import ADMIN, API, ENV, READ, SUBMIT, WORK, Client, Service, main, ok
+from service import ADMIN, API, ENV, READ, STELLA, SUBMIT, WORK, Client, Service, main, ok
 
 
 def openssl(*args):
