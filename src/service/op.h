@@ -86,6 +86,12 @@ struct st_sbom_row { // its bytes come as a descriptor (a read-only file) along 
     struct st_sv format;
     uint64_t size;
 };
+struct st_layer_row { // worker/composition.h
+    uint64_t index;   // from 0, the base
+    struct st_sv digest, diff_id, media_type, created_by, state;
+    uint64_t size, uncompressed, files; // bytes as stored; what was read of it, where it was read
+    bool has_uncompressed, has_files;
+};
 struct st_req_retry {
     struct st_sv id;
     struct st_sv options; // how to scan this time; empty: as before
@@ -265,6 +271,6 @@ extern const struct st_record st_record_req_id, st_record_req_list, st_record_re
     st_record_req_config_set, st_record_req_logs, st_record_req_last, st_record_req_log, st_record_req_pool,
     st_record_req_pool_name, st_record_req_worker, st_record_req_restarted, st_record_req_wanted, st_record_req_restart,
     st_record_req_metrics;
-extern const struct st_record st_record_req_newest, st_record_req_sbom, st_record_sbom_file;
+extern const struct st_record st_record_req_newest, st_record_req_sbom, st_record_sbom_file, st_record_layer;
 
 #endif

@@ -266,6 +266,9 @@ def test_http():
         url += "?" + "&".join(wanted) if wanted else ""
         body = examples.get(f"{method} {path}") or ({} if method in ("POST", "PUT") else None)
         status, answer, _ = s.http(method, url, ADMIN, body)
+        if op["operationId"] == "scans.layers":  # of a job that has ended: remote.py
+            ok(status == 409 and answer["error"] == "conflict", "layers of a job that waits: 409", answer)
+            continue
         good = str(status) in op["responses"] and status < 300
         schema = op["responses"].get(str(status), {}).get("content", {}).get("application/json", {}).get("schema", {})
         ok(good and schema_fits(doc, schema, answer), f"{method} {path}: {status}, as documented", answer)
