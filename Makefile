@@ -55,6 +55,7 @@ check-vm: all ## the watchdog on real kernels (goes on where it was; CELL= CASE=
 	tests/vm/rungs.sh 6.12
 	ST_FULL=1 tests/vm/serve.py build
 	ST_FULL=1 tests/vm/runbook.py build
+	ST_FULL=1 tests/vm/systemd.py build
 	ST_FULL=1 tests/vm/serve.py build 6.1
 	ST_FULL=1 tests/vm/serve.py build 6.12
 	$(if $(OCI),tests/vm/cgroup64.sh "$(OCI)" small web)

@@ -58,7 +58,7 @@ static const struct st_opt dead_retry_options[] = {
         return expression;                                                  \
     }
 CELL(c_id, st_sv_sub(st_sv_of(j->id), 0, SHORT_ID))
-CELL(c_image, j->image)
+CELL(c_image, j->name.len ? j->name : j->image) // an older service tells no name
 CELL(c_size, st_cell_size(j->has_size, j->size, scratch))
 CELL(c_status, st_sv_of(st_job_state_word(j->state)))
 CELL(c_reason, j->reason)
@@ -139,7 +139,9 @@ static void facts(struct st_out *o, const struct st_job *j)
     } rows[] = {{"status:", c_status}, {"reason:", c_reason}};
     char s[ST_CELL];
     st_render_fact(o, "job:", st_sv_of(j->id));
-    st_render_fact(o, "image:", j->image);
+    st_render_fact(o, "image:", c_image(j, s));
+    if (j->name.len && !st_sv_eq(j->name, j->image))
+        st_render_fact(o, "uploaded to:", j->image);
     st_render_fact(o, "digest:", j->digest);
     st_render_fact(o, "size:", c_size(j, s));
     for (size_t i = 0; i < ST_LEN(rows); i++)

@@ -163,8 +163,14 @@ int st_api_call(struct st_api *a, const struct st_op *op, const void *request, c
         return st_err_set(err, ST_E_AUTH, "%s needs the role %s; " ST_SV_FMT " has %s", op->name,
                           st_role_words[op->role], ST_SV_ARG(caller->name), st_role_words[caller->role]);
     struct counting k = {.emit = emit, .ctx = ctx, .op = op, .arena = arena};
-    struct st_op_call c = {
-        .live = a->live, .caller = caller, .request = request, .arena = arena, .emit = count_emit, .ctx = &k};
+    ST_AUTO(st_arena_release) struct st_arena again; // of one run: a wait may see thousands of changes
+    st_arena_init(&again, arena->mem);
+    struct st_op_call c = {.live = a->live,
+                           .caller = caller,
+                           .request = request,
+                           .arena = op->waits ? &again : arena,
+                           .emit = count_emit,
+                           .ctx = &k};
     struct handles *h = op->writes ? &a->writers : &a->readers;
     uint64_t wait_ms = 0;
     if (op->waits)
@@ -187,6 +193,7 @@ int st_api_call(struct st_api *a, const struct st_op *op, const void *request, c
         wait_change(a, seen, ST_MIN(left, op->writes ? (int64_t)TICK_MS : (int64_t)LOG_POLL_MS));
         if (gone && gone(ctx))
             return st_err_set(err, ST_E_CANCELLED, "the caller is gone");
+        st_arena_reset(&again);
     }
 }
 

@@ -88,7 +88,6 @@ struct st_http_route {
 extern const struct st_http_route st_http_routes[]; // path NULL ends; api_routes.c
 
 enum MHD_Result st_api_sbom_serve(struct st_api_request *r, struct st_sv id);
-enum MHD_Result st_api_layers_serve(struct st_api_request *r, struct st_sv id);
 enum MHD_Result st_api_recipe_serve(struct st_api_request *r, struct st_sv id);
 
 // ---- uploads: POST /api/v1/scans with an archive as body

@@ -62,11 +62,6 @@ enum MHD_Result st_api_sbom_serve(struct st_api_request *r, struct st_sv id)
     return serve(r, id, w ? st_sv_of(w->name) : format, w ? w->media_type : "text/plain; charset=utf-8");
 }
 
-enum MHD_Result st_api_layers_serve(struct st_api_request *r, struct st_sv id)
-{
-    return serve(r, id, ST_SV("layers"), ST_HTTP_JSON);
-}
-
 enum MHD_Result st_api_recipe_serve(struct st_api_request *r, struct st_sv id)
 {
     return serve(r, id, ST_SV("composition-recipe"), ST_HTTP_JSON);

@@ -106,8 +106,6 @@ const struct st_http_route st_http_routes[] = {
     {V1 "/scans/{id}/sbom", ST_ROLE_READ, "*/*", "The SBOM of a completed job, in the format's own media type",
      "format", "cyclonedx-json (as without), spdx-json, syft-json, purls, table, unknowns: those that the job wrote",
      st_api_sbom_serve},
-    {V1 "/scans/{id}/layers", ST_ROLE_READ, ST_HTTP_JSON, "The layers of the image, base first", NULL, NULL,
-     st_api_layers_serve},
     {V1 "/scans/{id}/composition-recipe", ST_ROLE_READ, ST_HTTP_JSON,
      "Digest and fragment hash of each layer, and the Merkle root over them", NULL, NULL, st_api_recipe_serve},
     {NULL, ST_ROLE_NONE, NULL, NULL, NULL, NULL, NULL},

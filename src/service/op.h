@@ -35,7 +35,7 @@ struct st_op_call {
     struct st_live *live; // NULL: no service, the caller works on the local store
     const struct st_caller *caller;
     const void *request;    // op->request filled, or NULL where the operation has none
-    struct st_arena *arena; // for this call
+    struct st_arena *arena; // for this run: an operation that waits is run many times
     st_op_emit_fn *emit;    // once for each row of the answer
     void *ctx;
 };
@@ -85,6 +85,12 @@ struct st_req_sbom {
 struct st_sbom_row { // its bytes come as a descriptor (a read-only file) along with the row
     struct st_sv format;
     uint64_t size;
+};
+struct st_layer_row { // worker/composition.h
+    uint64_t index;   // from 0, the base
+    struct st_sv digest, diff_id, media_type, created_by, state;
+    uint64_t size, uncompressed, files; // bytes as stored; what was read of it, where it was read
+    bool has_uncompressed, has_files;
 };
 struct st_req_retry {
     struct st_sv id;
@@ -265,6 +271,6 @@ extern const struct st_record st_record_req_id, st_record_req_list, st_record_re
     st_record_req_config_set, st_record_req_logs, st_record_req_last, st_record_req_log, st_record_req_pool,
     st_record_req_pool_name, st_record_req_worker, st_record_req_restarted, st_record_req_wanted, st_record_req_restart,
     st_record_req_metrics;
-extern const struct st_record st_record_req_newest, st_record_req_sbom, st_record_sbom_file;
+extern const struct st_record st_record_req_newest, st_record_req_sbom, st_record_sbom_file, st_record_layer;
 
 #endif

@@ -7,7 +7,7 @@
 // By hand: clang-format 14 moves one row at each run.
 // clang-format off
 #define ST_OP_FUNCTIONS(X) \
-    X(list) X(newest) X(sbom) X(get) X(attempts) X(submit) X(cancel) X(retry) X(claim) X(renew) X(release) X(subject) X(finish) \
+    X(list) X(newest) X(sbom) X(layers) X(get) X(attempts) X(submit) X(cancel) X(retry) X(claim) X(renew) X(release) X(subject) X(finish) \
     X(reclaim) X(sweep) X(queue_stats) X(pool_counts) X(reason_counts) X(sbom_stats) X(stats) X(config_list) \
     X(config_set) X(config_unset) X(config_history) X(logs) X(logs_state) X(log_add) X(pools) X(pool_put) \
     X(pool_remove) X(wanted) X(restart) X(workers) X(worker_report) X(worker_restarted) X(status) X(metrics) \

@@ -5,14 +5,26 @@
 #include "service/live.h"
 #include "service/op_int.h"
 #include "service/scan_options.h"
+#include "service/uploads.h"
+#include "store/home.h"
 
 #include <stdio.h>
+
+static struct st_sv name_of(struct st_sv image)
+{
+    char home[PATH_MAX], dir[PATH_MAX];
+    struct st_sv name;
+    bool upload = st_home_path(home, NULL) == 0 && st_home_file(home, "uploads/", dir, NULL) == 0 &&
+                  st_uploads_name(st_sv_of(dir), image, &name);
+    return upload ? name : image;
+}
 
 // A job that no worker will take says so.
 static int emit_job(void *ctx, const struct st_job *job, struct st_err *err)
 {
     const struct st_op_call *c = ctx;
     struct st_job j = *job;
+    j.name = name_of(j.image);
     if (c->live && j.state == ST_JOB_PENDING && !j.reason.len && !st_live_has_pool(c->live, j.pool))
         j.reason = ST_SV("no_worker_in_pool");
     return c->emit(c->ctx, &j, err);
@@ -99,6 +111,12 @@ struct submitted {
     bool file; // came along
 };
 
+// Hosts share the store of PostgreSQL, not the files that come along.
+static struct st_sv where_files_are(const struct st_op_call *c)
+{
+    return strcmp(st_store_kind(c->store), "sqlite") == 0 ? ST_SV_NULL : st_sv_of(st_live_host(c->live));
+}
+
 // A file for a job that is there: it is not claimed before this is over, or once without it.
 static int emit_retried(void *ctx, const struct st_job *job, struct st_err *err)
 {
@@ -121,8 +139,8 @@ static int submit(const struct st_op_call *c, struct st_submit *sub, struct st_e
         sub->fresh = true;
         sub->has_size = sub->size > 0;
     }
-    if (t.file && strcmp(st_store_kind(c->store), "sqlite") != 0) // hosts share the store, not the file
-        sub->only_host = st_sv_of(st_live_host(c->live));
+    if (t.file)
+        sub->only_host = where_files_are(c);
     if (st_key_route(c->store, sub->has_size, sub->size, pool, err))
         return -1;
     sub->pool = q->pool.len ? q->pool : st_sv_of(pool);
@@ -223,7 +241,10 @@ int st_op_retry(const struct st_op_call *c, struct st_err *err)
         return -1;
     if (change_options(c, err))
         return -1;
-    return st_store_retry(c->store, q->id, q->force, ST_SV_NULL, max_tries(c), emit_retried, &t, err);
+    struct st_retry r = {.prefix = q->id, .force = q->force, .max_tries = max_tries(c)};
+    if (t.file)
+        r.only_host = where_files_are(c);
+    return st_store_retry(c->store, &r, emit_retried, &t, err);
 }
 
 // ---- the supervisor's ---------------------------------------------------------------------------

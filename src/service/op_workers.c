@@ -33,7 +33,6 @@ static int set_mark(const struct st_op_call *c, const char *mark, struct st_sv p
 
 struct pools {
     const struct st_op_call *c;
-    struct st_arena *a;     // where rows and their texts are
     struct st_wanted *rows; // POOLS_MAX
     size_t n;
 };
@@ -45,7 +44,8 @@ static int add_pool(struct pools *p, struct st_sv name, uint64_t memory, uint64_
     struct st_wanted *w = &p->rows[p->n++];
     uint64_t forced;
     *w = (struct st_wanted){.memory = memory, .count = (uint32_t)count};
-    if (st_arena_dup(p->a, name, &w->pool, err) || mark_of(p->c, ST_MARK_GENERATION, name, &w->generation, err) ||
+    if (st_arena_dup(p->c->arena, name, &w->pool, err) ||
+        mark_of(p->c, ST_MARK_GENERATION, name, &w->generation, err) ||
         mark_of(p->c, ST_MARK_FORCED, name, &forced, err))
         return -1;
     w->force = forced && forced == w->generation;
@@ -58,16 +58,16 @@ static int keep_pool(void *ctx, const struct st_pool *pool, struct st_err *err)
     if (p->n == POOLS_MAX)
         return st_err_set(err, ST_E_LIMIT, "more than %d pools", POOLS_MAX);
     p->rows[p->n] = (struct st_wanted){.memory = pool->memory, .count = pool->count};
-    return st_arena_dup(p->a, pool->name, &p->rows[p->n++].pool, err);
+    return st_arena_dup(p->c->arena, pool->name, &p->rows[p->n++].pool, err);
 }
 
 // Pools are read whole before their marks are asked for: one statement at a time on a handle.
 static int all_pools(struct pools *p, struct st_err *err)
 {
-    struct pools named = {.c = p->c, .a = p->a};
+    struct pools named = {.c = p->c};
     uint64_t memory, count;
-    p->rows = st_arena_array(p->a, POOLS_MAX, sizeof *p->rows, err);
-    named.rows = st_arena_array(p->a, POOLS_MAX, sizeof *p->rows, err);
+    p->rows = st_arena_array(p->c->arena, POOLS_MAX, sizeof *p->rows, err);
+    named.rows = st_arena_array(p->c->arena, POOLS_MAX, sizeof *p->rows, err);
     if (!p->rows || !named.rows || st_key_bytes(p->c->store, "worker.memory_limit", &memory, err) ||
         st_key_count(p->c->store, "worker.count", &count, err) || add_pool(p, ST_SV("default"), memory, count, err) ||
         st_store_pools(p->c->store, keep_pool, &named, err))
@@ -110,17 +110,13 @@ static int emit_wanted(struct pools *p, struct st_buf *config, struct st_err *er
     return 0;
 }
 
-// Run again with every change while the call waits: it takes nothing from the call's arena.
 int st_op_wanted(const struct st_op_call *c, struct st_err *err)
 {
-    struct st_arena a;
     struct st_buf config;
-    struct pools p = {.c = c, .a = &a};
-    st_arena_init(&a, c->arena->mem);
+    struct pools p = {.c = c};
     st_buf_init(&config, c->arena->mem);
     int rc = emit_wanted(&p, &config, err);
     st_buf_release(&config);
-    st_arena_release(&a);
     return rc;
 }
 
@@ -170,7 +166,7 @@ static int restart_pool(const struct st_op_call *c, const struct st_wanted *w, s
 int st_op_restart(const struct st_op_call *c, struct st_err *err)
 {
     const struct st_req_restart *q = c->request;
-    struct pools p = {.c = c, .a = c->arena};
+    struct pools p = {.c = c};
     bool found = false;
     if (all_pools(&p, err))
         return -1;

@@ -76,6 +76,10 @@ const struct st_op st_ops[] = {
     // On the socket only: over HTTP an SBOM is a document of its own (api_results.c).
     {"scans.sbom", READ, .request = &st_record_req_sbom, .answer = &st_record_sbom_file, .run = st_op_sbom},
 
+    {"scans.layers", READ, .many = true, .request = &st_record_req_id, .answer = &st_record_layer, .run = st_op_layers,
+     .method = "GET", .path = V1 "/scans/{id}/layers", .status = 200,
+     .summary = "The layers of the image that a job has read, base first"},
+
     {"pools.put", ADMIN, .writes = true, .durable = true, .request = &st_record_req_pool, .answer = &st_record_pool,
      .run = st_op_pool_put, .method = "PUT", .path = V1 "/pools/{name}", .status = 200,
      .summary = "Make a pool, or change its memory and count"},

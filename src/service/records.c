@@ -6,6 +6,7 @@
 static const struct st_field job[] = {
     {"id", ST_FIELD_ID_AT(JOB, id), .what = "job id"},
     {"image", ST_FIELD_TEXT_AT(JOB, image), .what = "reference as it was written"},
+    {"name", ST_FIELD_TEXT_AT(JOB, name), .what = "what people call it: the image, or of an upload the file's name"},
     {"digest", ST_FIELD_TEXT_AT(JOB, digest), .what = "digest of the manifest, or of the configuration"},
     {"size", ST_FIELD_U64_AT(JOB, size), .has = offsetof(JOB, has_size) + 1, .what = "bytes as stored"},
     {"status", ST_FIELD_WORD_AT(JOB, state, st_job_state_words)},
@@ -341,6 +342,22 @@ static const struct st_field req_list[] = {
     {"dead", ST_FIELD_BOOL_AT(struct st_req_list, dead), .what = "only dead letters"},
 };
 const struct st_record st_record_req_list = ST_RECORD("JobFilter", struct st_req_list, req_list);
+
+#define LAY struct st_layer_row
+static const struct st_field layer[] = {
+    {"index", ST_FIELD_U64_AT(LAY, index), .what = "from 0, the base"},
+    {"digest", ST_FIELD_TEXT_AT(LAY, digest), .what = "of the blob as stored"},
+    {"diffId", ST_FIELD_TEXT_AT(LAY, diff_id), .what = "of its tar archive"},
+    {"mediaType", ST_FIELD_TEXT_AT(LAY, media_type)},
+    {"size", ST_FIELD_U64_AT(LAY, size), .what = "bytes as stored"},
+    {"uncompressedSize", ST_FIELD_U64_AT(LAY, uncompressed), .has = offsetof(LAY, has_uncompressed) + 1,
+     .what = "null: it was not read"},
+    {"fileCount", ST_FIELD_U64_AT(LAY, files), .has = offsetof(LAY, has_files) + 1},
+    {"createdBy", ST_FIELD_TEXT_AT(LAY, created_by), .max = ST_JOB_TEXT_MAX},
+    {"state", ST_FIELD_TEXT_AT(LAY, state),
+     .what = "scanned, cached, resumed, same (as an earlier one), foreign, failed"},
+};
+const struct st_record st_record_layer = ST_RECORD("Layer", LAY, layer);
 
 static const struct st_field req_retry[] = {
     {"id", ST_FIELD_TEXT_AT(struct st_req_retry, id), .required = true, .max = 64,

@@ -333,9 +333,7 @@ int st_store_finish(struct st_store *s, const struct st_end *end, uint32_t max_t
 // ---- people -------------------------------------------------------------------------------------
 
 struct change {
-    struct st_sv prefix, pool;
-    bool force;
-    uint32_t max_tries;
+    struct st_retry r;
     struct st_job_kept kept;
 };
 
@@ -353,7 +351,7 @@ static int again(struct st_store *s, struct change *t, struct st_err *err)
 static int cancel_tx(struct st_store *s, void *ctx, struct st_err *err)
 {
     struct change *t = ctx;
-    if (st_job_find(s, t->prefix, &t->kept, err))
+    if (st_job_find(s, t->r.prefix, &t->kept, err))
         return -1;
     struct st_sv id = st_sv_of(t->kept.job.id);
     int64_t n =
@@ -372,7 +370,7 @@ static int cancel_tx(struct st_store *s, void *ctx, struct st_err *err)
 
 int st_store_cancel(struct st_store *s, struct st_sv prefix, st_job_row_fn *row, void *ctx, struct st_err *err)
 {
-    struct change t = {.prefix = prefix};
+    struct change t = {.r.prefix = prefix};
     int rc = st_db_transact(s, cancel_tx, &t, err);
     if (rc == 0)
         rc = row(ctx, &t.kept.job, err);
@@ -386,18 +384,18 @@ static int may_retry(const struct change *t, struct st_err *err)
     if (!j->pool.len)
         return st_err_set(err, ST_E_USAGE, "job %.12s was a local scan: stella scan image " ST_SV_FMT " --retry", j->id,
                           ST_SV_ARG(st_sv_sub(j->image, 0, 200)));
-    if (j->state == ST_JOB_COMPLETED && !t->force)
+    if (j->state == ST_JOB_COMPLETED && !t->r.force)
         return st_err_set(err, ST_E_USAGE, "job %.12s completed; --force scans it again", j->id);
-    if (j->tries >= t->max_tries && !t->force)
+    if (j->tries >= t->r.max_tries && !t->r.force)
         return st_err_set(err, ST_E_FAILED, "job %.12s used up its %u attempts; --force tries again", j->id,
-                          t->max_tries);
+                          t->r.max_tries);
     return 0;
 }
 
 static int retry_tx(struct st_store *s, void *ctx, struct st_err *err)
 {
     struct change *t = ctx;
-    if (st_job_find(s, t->prefix, &t->kept, err))
+    if (st_job_find(s, t->r.prefix, &t->kept, err))
         return -1;
     const struct st_job *j = &t->kept.job;
     if (j->pool.len && (j->state == ST_JOB_PENDING || j->state == ST_JOB_PROCESSING))
@@ -411,17 +409,19 @@ static int retry_tx(struct st_store *s, void *ctx, struct st_err *err)
         "WHEN ?3 = 1 THEN 0 ELSE tries END, pool = CASE WHEN ?2 = '' THEN pool ELSE ?2 END, answers = CASE WHEN "
         "EXISTS(SELECT 1 FROM jobs o WHERE o.submit_key = jobs.submit_key AND o.answers = 1 AND o.id <> jobs.id) THEN "
         "0 "
-        "ELSE 1 END, updated_ms = st_wall_now() WHERE id = ?1 AND status = ?4",
-        ST_DB_T(st_sv_of(j->id)), ST_DB_T(t->pool), ST_DB_N(t->force), ST_DB_T(st_sv_of(st_job_state_word(j->state))));
+        "ELSE 1 END, only_host = CASE WHEN ?5 = '' THEN only_host ELSE ?5 END, updated_ms = st_wall_now() WHERE id = "
+        "?1 "
+        "AND status = ?4",
+        ST_DB_T(st_sv_of(j->id)), ST_DB_T(t->r.pool), ST_DB_N(t->r.force),
+        ST_DB_T(st_sv_of(st_job_state_word(j->state))), ST_DB_T(t->r.only_host));
     if (n == 0)
         return st_err_set(err, ST_E_RETRY, "job %.12s changed just now", j->id);
     return n < 0 || again(s, t, err) ? -1 : s->ops->notify(s, err);
 }
 
-int st_store_retry(struct st_store *s, struct st_sv prefix, bool force, struct st_sv pool, uint32_t max_tries,
-                   st_job_row_fn *row, void *ctx, struct st_err *err)
+int st_store_retry(struct st_store *s, const struct st_retry *r, st_job_row_fn *row, void *ctx, struct st_err *err)
 {
-    struct change t = {.prefix = prefix, .pool = pool, .force = force, .max_tries = max_tries};
+    struct change t = {.r = *r};
     int rc = st_db_transact(s, retry_tx, &t, err);
     if (rc == 0)
         rc = row(ctx, &t.kept.job, err);

@@ -54,6 +54,7 @@ struct st_job {
     enum st_job_state state;
     enum st_priority priority;
     struct st_sv image;  // as the user wrote it
+    struct st_sv name;   // what people call it, set by the service: the image, or the name of an uploaded file
     struct st_sv digest; // of the manifest or, without one, of the configuration; empty until known
     struct st_sv reason, message;
     struct st_sv pool;           // empty: a local scan
@@ -192,8 +193,14 @@ int st_store_cancel(struct st_store *s, struct st_sv prefix, st_job_row_fn *row,
 // A failed or cancelled job is pending again, in `pool` where one is given. Already pending or processing: nothing to
 // do, `row` is called. Completed, or tries used up: ST_E_USAGE or ST_E_FAILED unless `force`. A local scan: ST_E_USAGE
 // with the command that does it.
-int st_store_retry(struct st_store *s, struct st_sv prefix, bool force, struct st_sv pool, uint32_t max_tries,
-                   st_job_row_fn *row, void *ctx, struct st_err *err);
+struct st_retry {
+    struct st_sv prefix;    // of the id
+    struct st_sv pool;      // empty: as before
+    struct st_sv only_host; // as in struct st_submit, where the file came along this time; empty: as before
+    bool force;
+    uint32_t max_tries;
+};
+int st_store_retry(struct st_store *s, const struct st_retry *r, st_job_row_fn *row, void *ctx, struct st_err *err);
 // Before a retry: other options for an ended job (canonical JSON). It answers for submissions with these from then on.
 int st_store_set_options(struct st_store *s, const char *id, struct st_sv options, struct st_err *err);
 // What nobody works on any more: local scans of dead processes, leases that ran out. `lost` (NULL allowed) is called

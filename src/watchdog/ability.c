@@ -13,12 +13,15 @@
 #include <sys/epoll.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 
 #ifndef MCL_ONFAULT
 #define MCL_ONFAULT 4
 #endif
 #define PROBED_MAX 256 // cgroups that are looked into for a process
 #define CAP_KILL 5
+#define CAP_IPC_LOCK 14
 #define CAP_SYS_PTRACE 19
 
 static const struct {
@@ -132,10 +135,18 @@ static bool capable(int cap)
     return false;
 }
 
+// No process to try it on yet: who owns the cgroup starts the processes in it.
+static bool is_own(int dir)
+{
+    struct stat st;
+    return fstat(dir, &st) == 0 && st.st_uid == geteuid();
+}
+
 static void probe_processes(struct st_wd_abilities *a, int dir)
 {
     struct probe p = {0};
     char path[40];
+    bool own = is_own(dir);
     st_wd_walk(dir, visit, &p);
     a->has[ST_WD_CAN_PROCESSES] = a->has[ST_WD_CAN_SIGNAL] = a->has[ST_WD_CAN_ENVIRON] = true;
     if (access("/proc/self/status", R_OK))
@@ -144,13 +155,13 @@ static void probe_processes(struct st_wd_abilities *a, int dir)
         lost(a, ST_WD_CAN_PROCESSES, "its processes are in another pid namespace (hostPID or shareProcessNamespace)");
     if (!a->has[ST_WD_CAN_PROCESSES])
         lost(a, ST_WD_CAN_SIGNAL, "no process is seen");
-    else if (p.one ? kill(p.one, 0) != 0 && errno == EPERM : !capable(CAP_KILL) && geteuid() != 0)
+    else if (p.one ? kill(p.one, 0) != 0 && errno == EPERM : !capable(CAP_KILL) && !own)
         lost(a, ST_WD_CAN_SIGNAL, "neither the same user nor CAP_KILL");
     snprintf(path, sizeof path, "/proc/%d/environ", p.one ? (int)p.one : (int)getpid());
     ST_AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (!a->has[ST_WD_CAN_PROCESSES])
         lost(a, ST_WD_CAN_ENVIRON, "no process is seen");
-    else if (p.one ? fd < 0 && errno == EACCES : !capable(CAP_SYS_PTRACE))
+    else if (p.one ? fd < 0 && errno == EACCES : !capable(CAP_SYS_PTRACE) && !own)
         lost(a, ST_WD_CAN_ENVIRON, "neither the same user nor CAP_SYS_PTRACE");
 }
 
@@ -184,7 +195,15 @@ void st_wd_abilities_probe(struct st_wd_abilities *a, int dir)
 void st_wd_abilities_protect_self(struct st_wd_abilities *a)
 {
     // What is there now is read in and stays; what is mapped later (large tables, little used) when it is touched.
-    found(a, ST_WD_CAN_MLOCK, mlockall(MCL_CURRENT) == 0 && mlockall(MCL_FUTURE | MCL_ONFAULT) == 0, "mlockall");
+    // Under RLIMIT_MEMLOCK a mapping that goes beyond it would fail (mm/mmap.c, mlock_future_check), so then it is not
+    // asked for.
+    struct rlimit l;
+    bool all = capable(CAP_IPC_LOCK) || (getrlimit(RLIMIT_MEMLOCK, &l) == 0 && l.rlim_cur == RLIM_INFINITY);
+    found(a, ST_WD_CAN_MLOCK, mlockall(MCL_CURRENT) == 0 && (!all || mlockall(MCL_FUTURE | MCL_ONFAULT) == 0),
+          "mlockall");
+    if (a->has[ST_WD_CAN_MLOCK] && !all)
+        lost(a, ST_WD_CAN_MLOCK,
+             "RLIMIT_MEMLOCK, LimitMEMLOCK=infinity lifts it: only what is mapped at the start is locked");
     found(a, ST_WD_CAN_OOM_ADJ, st_wd_write_at(AT_FDCWD, "/proc/self/oom_score_adj", "-999", 0) == 0,
           "/proc/self/oom_score_adj");
 }

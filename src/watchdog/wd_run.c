@@ -171,10 +171,37 @@ static int any_cgroup(const struct st_wd_root *root)
     return st_take_fd(&dir);
 }
 
-// Each --cgroup must be there; the abilities are those of the first one, else of any.
+static bool is_literal(struct st_sv part)
+{
+    for (size_t i = 0; i < part.len; i++)
+        if (strchr("*?[\\", part.ptr[i]))
+            return false;
+    return true;
+}
+
+// The cgroup below which the first pattern matches, where it is there and not the root: -1.
+static int parent_cgroup(const struct run *r)
+{
+    const struct st_wd_pattern *p = &r->patterns[0];
+    struct st_wd_domain d = {.dir_fd = -1};
+    size_t n = 0;
+    while (n < p->n && is_literal(p->part[n]))
+        n++;
+    if (n == 0 || n == p->n ||
+        st_wd_domain_open(&d, &r->root, st_sv_mem(p->text, (size_t)(p->part[n].ptr - p->text)), NULL))
+        return -1;
+    int dir = openat(d.dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    st_wd_domain_close(&d);
+    return dir;
+}
+
+// Each --cgroup must be there; the abilities are those of the first one, else of where the first --match looks, else of
+// any.
 static int look(struct run *r, struct st_err *err)
 {
-    ST_AUTO_CLOSE int dir = any_cgroup(&r->root);
+    ST_AUTO_CLOSE int dir = parent_cgroup(r);
+    if (dir < 0)
+        dir = any_cgroup(&r->root);
     for (size_t i = 0; i < r->watch.n_patterns && r->patterns[i].exact; i++) {
         struct st_wd_domain d = {.dir_fd = -1};
         if (st_wd_domain_open(&d, &r->root, st_sv_of(r->patterns[i].text), err))

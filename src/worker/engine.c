@@ -3,6 +3,7 @@
 
 #include "base/ckd.h"
 #include "fetch/pull.h"
+#include "service/uploads.h"
 #include "worker/base_hint.h"
 #include "worker/sbom_file.h"
 
@@ -151,12 +152,10 @@ static bool passed_file(void *ctx, struct st_sv path)
     return st_sv_eq(path, *(const struct st_sv *)ctx);
 }
 
-// DIR/NAME/FILE, as the service files its uploads: no way out of the directory.
 static bool uploaded_file(void *ctx, struct st_sv path)
 {
-    struct st_sv dir = *(const struct st_sv *)ctx, rest = st_sv_from(path, dir.len), name, file;
-    return dir.len && st_sv_starts(path, dir) && st_sv_cut(rest, '/', &name, &file) && name.len && file.len &&
-           name.ptr[0] != '.' && file.ptr[0] != '.' && !memchr(file.ptr, '/', file.len);
+    struct st_sv name;
+    return st_uploads_name(*(const struct st_sv *)ctx, path, &name);
 }
 
 // What a document calls the image: as it was written, but of an upload only the file's name. Where the service keeps it

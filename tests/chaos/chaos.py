@@ -6,8 +6,12 @@
 A batch is a fresh state directory, jobs fed without end, and at most BATCH rounds of one fault each; then the feeding stops, all must
 end, and each job is looked at. Rounds done are appended to FILE (default chaos.tsv in the current directory) when their batch was
 clean: run it again and it goes on from there. A batch that is not clean leaves its directory and says where. Root is needed for the full
-disk. The images come from a docker-registry on loopback (with skopeo, both of Debian), so that a job can begin anew on any host.
+disk. The images come from a docker-registry on loopback (with skopeo, both of Debian), so that a job can begin anew on any host; every
+third job is a file or a pipe that is passed as a descriptor: it is gone with the stella-api that had it, then the job must have failed for
+that reason, is retried with the file at hand, as a person would, and must complete.
 --supervisors K: K of them, each with a stella-api and a state directory of its own, on one PostgreSQL.
+Clocks are stepped with libfaketime, the wall clock of one supervisor's processes or of PostgreSQL at a time; the host's is left alone.
+No round begins while the file that --pause names is there.
 """
 import argparse, glob, os, random, shutil, signal, socket, subprocess, sys, tempfile, threading, time
 
@@ -22,6 +26,8 @@ WAITING = 6        # jobs that are kept pending or in work
 LEASE_S = 30       # src/supervisor
 SETTLE_S = 900     # for a batch to end: a backoff is up to 120 s
 ENDED = ("completed", "failed", "cancelled")
+FAKETIME = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
+STEPS_S = (-26 * 3600, -3600, -70, -5, 5, 45, 3600, 26 * 3600)  # under the retention of jobs, 30 days
 
 
 def say(*words):
@@ -64,6 +70,39 @@ def kill(pid, sig):
         return False
 
 
+# ---- clocks -------------------------------------------------------------------------------------------------------------------
+
+class Clock:
+    """The wall clock of the processes that were started with env(). Monotonic clocks and what waits on them are left alone."""
+
+    def __init__(self, path):
+        self.path = path
+        self.step(0)
+        os.chmod(path, 0o644)
+
+    def step(self, seconds):
+        with open(self.path + ".new", "w") as f:
+            f.write(f"{seconds:+d}\n")
+        os.chmod(self.path + ".new", 0o644)
+        os.rename(self.path + ".new", self.path)
+
+    def env(self):
+        # The sandbox of these two lets nobody read the clock's file; the watchdog is static.
+        return {"LD_PRELOAD": FAKETIME[0], "FAKETIME_TIMESTAMP_FILE": self.path, "FAKETIME_NO_CACHE": "1", "NO_FAKE_STAT": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_FORCE_MONOTONIC_FIX": "0",
+                "FAKETIME_SKIP_CMDS": "stella-analyze,stella-fetch"} if FAKETIME else {}
+
+
+def clock_is_stepped(clock):
+    """What the rounds with clock_step rest on: libfaketime does what this file thinks it does."""
+    show = [sys.executable, "-c", "import time;print(time.time(), time.clock_gettime(time.CLOCK_MONOTONIC), time.clock_gettime(time.CLOCK_BOOTTIME))"]
+    clock.step(3600)
+    fake = [float(x) for x in subprocess.run(show, env={**os.environ, **clock.env()}, check=True, capture_output=True).stdout.split()]
+    real = [time.time(), time.clock_gettime(time.CLOCK_MONOTONIC), time.clock_gettime(time.CLOCK_BOOTTIME)]
+    clock.step(0)
+    return abs(fake[0] - real[0] - 3600) < 60 and abs(fake[1] - real[1]) < 60 and abs(fake[2] - real[2]) < 60
+
+
 # ---- the service --------------------------------------------------------------------------------------------------------------
 
 class Supervisor:
@@ -72,11 +111,12 @@ class Supervisor:
         self.home = os.path.join(batch.dir, f"home{n}")
         os.makedirs(self.home)
         self.socket = self.home + "/stella.sock"
+        self.clock = Clock(f"{batch.dir}/clock{n}")
         self.p = None
 
     def start(self):
         env = {k: v for k, v in os.environ.items() if not k.startswith("STELLA_")}
-        env.update(STELLA_HOME=self.home, TMPDIR=self.home)
+        env.update(STELLA_HOME=self.home, TMPDIR=self.home, **self.clock.env())
         if self.batch.store:
             env["STELLA_STORE"] = self.batch.store
         self.log = open(f"{self.batch.dir}/serve{self.n}.log", "ab")
@@ -126,19 +166,43 @@ def fault_kill_analyzer(b, s):
     return kill_one(b, s, "stella-analyze")
 
 
+def fault_kill_fetch(b, s):
+    return kill_one(b, s, "stella-fetch")
+
+
 def fault_kill_watchdog(b, s):
     return kill_one(b, s, "stella-watchdog")
 
 
-def fault_stop_worker(b, s):
-    """Long enough to be called stalled, not for ever."""
+def stop_worker(s, seconds):
     found = of_kind(children(s.p.pid), "worker")
     if not found:
         return "nobody"
     pid = random.choice(found)
     kill(pid, signal.SIGSTOP)
-    time.sleep(random.uniform(1, 8))
+    time.sleep(seconds)
     kill(pid, signal.SIGCONT)
+
+
+def fault_stop_worker(b, s):
+    """Long enough to be called stalled, not for ever."""
+    return stop_worker(s, random.uniform(1, 8))
+
+
+def fault_stop_worker_long(b, s):
+    """Past its lease: the supervisor renews it meanwhile."""
+    return stop_worker(s, LEASE_S + 8)
+
+
+def fault_freeze(b, s):
+    """All of a host, past its leases: nobody renews, and its worker goes on afterwards with a job that is somebody else's."""
+    kill(s.p.pid, signal.SIGSTOP)
+    found = list(children(s.p.pid))
+    for p in found:
+        kill(p, signal.SIGSTOP)
+    time.sleep(LEASE_S + 8)
+    for p in random.sample(found, len(found)) + [s.p.pid]:
+        kill(p, signal.SIGCONT)
 
 
 def fault_stop_supervisor(b, s):
@@ -196,6 +260,16 @@ def fault_kill_postgresql(b, s):
     b.pg.start()
 
 
+def fault_clock_step(b, s):
+    """Of a supervisor's host, or of PostgreSQL's, which is the clock of leases there."""
+    if not FAKETIME:
+        return "no faketime"
+    seconds = random.choice(STEPS_S)
+    clock, whose = random.choice([(s.clock, f"host {s.n}")] + ([(b.pg.clock, "PostgreSQL")] if b.pg else []))
+    clock.step(seconds)
+    return f"{whose} {seconds:+d} s"
+
+
 def fault_cancel(b, s):
     """A job is cancelled while it is anywhere."""
     with b.lock:
@@ -210,9 +284,41 @@ def fault_cancel(b, s):
 
 
 FAULTS = {  # how often
-    "kill_supervisor": 3, "kill_api": 3, "kill_worker": 5, "kill_analyzer": 3, "kill_watchdog": 1, "stop_worker": 2, "stop_supervisor": 1,
-    "cut_off": 1, "end_supervisor": 2, "upgrade": 2, "restart_workers": 2, "full_disk": 2, "kill_postgresql": 2, "cancel": 1,
+    "kill_supervisor": 6, "kill_api": 6, "kill_worker": 10, "kill_analyzer": 6, "kill_fetch": 2, "kill_watchdog": 2, "stop_worker": 4,
+    "stop_worker_long": 1, "stop_supervisor": 1, "freeze": 1, "cut_off": 1, "end_supervisor": 4, "upgrade": 4, "restart_workers": 4,
+    "full_disk": 4, "kill_postgresql": 4, "clock_step": 6, "cancel": 2,
 }
+
+
+# ---- images, and the three ways in which a job gets one ------------------------------------------------------------------------
+
+class Source:
+    """text: what the job calls it. path: the archive, where its bytes go along as a file or through a pipe."""
+
+    def __init__(self, text, path=None, pipe=False):
+        self.text, self.path, self.pipe = text, path, pipe
+
+    def send(self, client, op, **fields):
+        if not self.path:
+            return client.must(op, **fields)[0]
+        fd = self.through_pipe() if self.pipe else os.open(self.path, os.O_RDONLY)
+        try:
+            return client.must(op, fd=fd, options={"path": self.text}, **fields)[0]
+        finally:
+            os.close(fd)
+
+    def through_pipe(self):
+        r, w = os.pipe()
+
+        def write():
+            with open(w, "wb", buffering=0) as to, open(self.path, "rb") as f:
+                try:
+                    while data := f.read(1 << 16):
+                        to.write(data)
+                except BrokenPipeError:
+                    pass
+        threading.Thread(target=write, daemon=True).start()
+        return r
 
 
 # ---- where the images are -----------------------------------------------------------------------------------------------------
@@ -235,11 +341,15 @@ class Registry:
                 if s.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.1)
-        self.images = []
+        self.address = f"localhost:{port}"
+        self.sources = []
         for i, layout in enumerate(layouts):
-            ref = f"localhost:{port}/chaos/image{i}:1"
+            ref = f"{self.address}/chaos/image{i}:1"
             subprocess.run(["skopeo", "copy", "-q", "--dest-tls-verify=false", "oci:" + layout, "docker://" + ref], check=True)
-            self.images.append(ref)
+            file, pipe = f"{where}/file{i}.tar", f"{where}/pipe{i}.tar"
+            subprocess.run(["tar", "-C", layout, "-cf", file, "."], check=True)
+            os.link(file, pipe)
+            self.sources += [Source(ref)] * 4 + [Source(f"file{i}.tar", file), Source(f"pipe{i}.tar", pipe, pipe=True)]
 
 
 # ---- PostgreSQL ---------------------------------------------------------------------------------------------------------------
@@ -254,6 +364,7 @@ class PostgreSQL:
         self.bin, self.dir = bins[-1], os.path.join(where, "pg")
         os.makedirs(self.dir)
         self.who = []
+        self.clock = Clock(self.dir + "/clock")
         if os.geteuid() == 0:
             shutil.chown(self.dir, "postgres")
             for d in (where, os.path.dirname(where)):
@@ -264,8 +375,9 @@ class PostgreSQL:
         self.start()
 
     def run(self, name, *args):
-        subprocess.run([*self.who, f"{self.bin}/{name}", *args], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                       cwd=self.dir)
+        clock = [f"{k}={v}" for k, v in self.clock.env().items()]
+        subprocess.run([*self.who, "env", *clock, f"{self.bin}/{name}", *args], check=True, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, cwd=self.dir)
 
     def start(self):
         self.run("pg_ctl", "-D", self.dir + "/data", "-w", "-l", self.dir + "/log", "-o",
@@ -299,13 +411,14 @@ def make_images(where, rng):
 
 
 class Batch:
-    def __init__(self, o, seed, images, want):
-        self.o, self.images, self.want = o, images, want
+    def __init__(self, o, seed, registry, want):
+        self.o, self.registry, self.want = o, registry, want
+        self.sources = {s.text: s for s in registry.sources}
         self.stella = os.path.abspath(o.stella)
         self.rng = random.Random(seed)
         self.dir = tempfile.mkdtemp(prefix="stella-chaos-")
         self.lock = threading.Lock()
-        self.jobs, self.unsure, self.may_cancel = {}, 0, set()
+        self.jobs, self.unsure, self.may_cancel, self.gone = {}, 0, set(), 0
         self.pg = PostgreSQL(self.dir) if o.store == "postgresql" else None
         self.store = self.pg.url if self.pg else None
         self.small_disk = False
@@ -325,15 +438,15 @@ class Batch:
                 c = Client(sup.socket, 20)
                 while self.feeding:
                     q = c.must("queue.stats")[0]
-                    if q["queue_depth"] + q["processing"] >= WAITING:
+                    if q["queue_depth"] + q["processing"] >= WAITING or self.paused():
                         time.sleep(0.2)
                         continue
-                    image = self.rng.choice(self.images)
+                    source = self.rng.choice(self.registry.sources)
                     asked = True
-                    job = c.must("scans.submit", image=image, fresh=True)[0]
+                    job = source.send(c, "scans.submit", image=source.text, fresh=True)
                     asked = False
                     with self.lock:
-                        self.jobs[job["id"]] = image
+                        self.jobs[job["id"]] = source.text
             except (OSError, EOFError, RuntimeError) as e:
                 # Refused is an answer; an end of the connection is none.
                 if asked and not isinstance(e, RuntimeError):
@@ -348,13 +461,18 @@ class Batch:
                 raise SystemExit(f"chaos: the service does not start: {self.dir}/serve{s.n}.log")
         c = Client(self.all[0].socket)
         for key, value in {"retry.max_attempts": "100", "worker.count": "2", "worker.memory_limit": "256Mi",
-                           "registry.allow_private": self.images[0].split("/")[0]}.items():
+                           "registry.allow_private": self.registry.address}.items():
             c.must("config.set", key=key, value=value)
         c.must("workers.restart")
         self.feeder = threading.Thread(target=self.feed, daemon=True)
         self.feeder.start()
 
+    def paused(self):
+        return self.o.pause and os.path.exists(self.o.pause)
+
     def round(self, name):
+        while self.paused():
+            time.sleep(1)
         s = self.rng.choice(self.all)
         time.sleep(self.rng.uniform(0.2, 2.5))
         did = globals()["fault_" + name](self, s) or "done"
@@ -376,11 +494,25 @@ class Batch:
         self.feeder.join()
         until = time.monotonic() + SETTLE_S
         while time.monotonic() < until:
-            left = [j for j in self.rows("scans.list", limit=10000) if j["status"] not in ENDED]
+            rows = self.rows("scans.list", limit=10000)
+            self.bring_again([j for j in rows if j["status"] == "failed" and j["reason"] == "source_gone"])
+            left = [j for j in rows if j["status"] not in ENDED or j["reason"] == "source_gone"]
             if not left:
                 return
             time.sleep(1)
         self.bad += [f"job {j['id']} has not ended: {j['status']} {j['reason']} {j['message']}" for j in left]
+
+    def bring_again(self, rows):
+        """What scan image --retry does: the file is opened anew. One of a registry cannot be gone: judge() says so."""
+        for j in rows:
+            source = self.sources[j["image"]]
+            if not source.path:
+                continue
+            try:
+                source.send(Client(self.all[0].socket, 20), "scans.retry", id=j["id"], force=True)
+                self.gone += 1
+            except (OSError, EOFError, RuntimeError) as e:  # settle() comes here again
+                say("brought again, refused:", e)
 
     def judge(self):
         there = {j["id"]: j for j in self.rows("scans.list", limit=10000)}
@@ -389,7 +521,7 @@ class Batch:
             self.bad.append(f"{len(extra)} jobs that nobody submitted, {self.unsure} submissions without an answer")
         for job in set(self.jobs) - set(there):
             self.bad.append(f"job {job} was accepted and is lost")
-        counts = {"jobs": len(there), "completed": 0, "cancelled": 0, "attempts": 0}
+        counts = {"jobs": len(there), "completed": 0, "cancelled": 0, "attempts": 0, "brought again": self.gone}
         for job, row in there.items():
             ends = [a["outcome"] for a in self.rows("scans.attempts", id=job)]
             counts["attempts"] += len(ends)
@@ -436,11 +568,11 @@ class Batch:
             shutil.rmtree(self.dir, ignore_errors=True)
 
 
-def undisturbed(stella, image):
+def undisturbed(stella, image, where):
     home = tempfile.mkdtemp(prefix="stella-chaos-")
     env = dict({k: v for k, v in os.environ.items() if not k.startswith("STELLA_")}, STELLA_HOME=home)
     out = subprocess.run([stella, "scan", "image", "--local", "--cache", "off", "-q", "--format", "cyclonedx-json", image], env=env,
-                         check=True, stdout=subprocess.PIPE).stdout
+                         cwd=where, check=True, stdout=subprocess.PIPE).stdout
     shutil.rmtree(home)
     return out
 
@@ -454,6 +586,7 @@ def main():
     a.add_argument("--seed", type=int, default=int(time.time()))
     a.add_argument("--results", default="chaos.tsv")
     a.add_argument("--only")
+    a.add_argument("--pause")
     o = a.parse_args()
     if o.supervisors > 1 and o.store == "sqlite":
         sys.exit("chaos: many supervisors need --store postgresql")
@@ -462,14 +595,15 @@ def main():
     rng = random.Random(o.seed)
     names = [n for n in (o.only.split(",") if o.only else FAULTS) if o.store != "sqlite" or n != "kill_postgresql"]
     where = tempfile.mkdtemp(prefix="stella-chaos-images-")
+    if FAKETIME and not clock_is_stepped(Clock(where + "/clock")):
+        sys.exit("chaos: libfaketime does not step the wall clock alone here")
     registry = Registry(where, make_images(where, random.Random(1)))
-    images = registry.images
-    want = {i: undisturbed(os.path.abspath(o.stella), i) for i in images}
+    want = {text: undisturbed(os.path.abspath(o.stella), text, where) for text in {s.text: s for s in registry.sources}}
     try:
         while done < o.rounds:
             seed = rng.getrandbits(32)
             random.seed(seed)
-            b = Batch(o, seed, images, want)
+            b = Batch(o, seed, registry, want)
             began, lines = time.monotonic(), []
             b.begin()
             for _ in range(min(BATCH, o.rounds - done)):

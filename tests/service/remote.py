@@ -378,6 +378,10 @@ def test_scan():
         diff_ids = ["sha256:" + hashlib.sha256(b if b[:2] != b"\x1f\x8b" else gzip.decompress(b)).hexdigest() for b in blobs]
         ok([l["diffId"] for l in layers] == diff_ids and [l["index"] for l in layers] == list(range(len(blobs))) and
            all(l["uncompressedSize"] and l["fileCount"] is not None and l["state"] == "scanned" for l in layers), "layers", layers)
+        over_socket = Client()
+        ok(over_socket.must("scans.layers", id=jobs[0]) == layers, "the same over the socket")
+        gone = over_socket.call("scans.layers", id="f" * 32)
+        ok(gone.get("error") == "not_found", "no such job", gone)
         ok(len(recipes) >= 8 and len({json.dumps(r["layers"]) for r in recipes if len(r["layers"]) == 3}) <= 2, "recipes", recipes[:2])
         r = recipes[0]
         ok([x["layerDigest"] for x in r["layers"]] == sorted(x["layerDigest"] for x in r["layers"]) and len(r["layers"]) == len(set(diff_ids)),

@@ -199,9 +199,25 @@ def test_queue():
     if shutil.which("promtool"):
         r = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
         ok(r.returncode == 0, "promtool takes the metrics", r.stderr)
+    busy_wait(c)
     r = subprocess.run([API], env=ENV, capture_output=True, text=True, timeout=20)
     ok(r.returncode == 1 and "another service answers" in r.stderr, "a second one at the same socket is refused", r.stderr)
     ok(s.end() == 0, "end")
+
+
+def busy_wait(c):
+    """Who waits sees every change of the store; what one look needs is given back before the next."""
+    for i in range(50):
+        c.must("pools.put", name=f"p{i}", memory=1 << 30, count=1)
+    waiting, got = Client(), []
+    seen = c.must("pools.wanted", waitMs=0)[0]["version"]
+    t = threading.Thread(target=lambda: got.append(waiting.call("pools.wanted", waitMs=2500, seen=seen)))
+    t.start()
+    changes = 0
+    while t.is_alive():
+        c.must("logs.add", level="debug", component="x", message="m")
+        changes += 1
+    ok(got == [[]], f"a wait over {changes} changes of a store with 50 pools", got)
 
 
 def schema_fits(doc, schema, value):
@@ -250,6 +266,9 @@ def test_http():
         url += "?" + "&".join(wanted) if wanted else ""
         body = examples.get(f"{method} {path}") or ({} if method in ("POST", "PUT") else None)
         status, answer, _ = s.http(method, url, ADMIN, body)
+        if op["operationId"] == "scans.layers":  # of a job that has ended: remote.py
+            ok(status == 409 and answer["error"] == "conflict", "layers of a job that waits: 409", answer)
+            continue
         good = str(status) in op["responses"] and status < 300
         schema = op["responses"].get(str(status), {}).get("content", {}).get("application/json", {}).get("schema", {})
         ok(good and schema_fits(doc, schema, answer), f"{method} {path}: {status}, as documented", answer)

@@ -1,7 +1,7 @@
 """HTTP of the service: TLS, reload, events, uploads, hostile clients. web.py TEST STELLA STELLA_API. Speaks TAP."""
 import hashlib, http.client, json, os, re, shutil, signal, socket, ssl, subprocess, threading, time
 
-from service import ADMIN, API, ENV, READ, SUBMIT, WORK, Client, Service, main, ok
+from service import ADMIN, API, ENV, READ, STELLA, SUBMIT, WORK, Client, Service, main, ok
 
 
 def openssl(*args):
@@ -263,6 +263,8 @@ def test_upload():
     path = job["image"]
     ok(path.startswith(ENV["STELLA_HOME"] + "/uploads/") and path.endswith("/app-1.tar") and job["priority"] == "high" and
        job["size"] == len(data), "the job is of the file", job)
+    shown = subprocess.run([STELLA, "scanner", "jobs", "list"], env=ENV, capture_output=True, text=True).stdout
+    ok(job["name"] == "app-1.tar" and " app-1.tar " in shown and "uploads/" not in shown, "jobs list calls it by its name", shown)
     ok(open(path, "rb").read() == data and os.stat(path).st_mode & 0o777 == 0o600, "the bytes are those that were sent, mode 0600")
     curl_in = WORK + "/big.tar"
     with open(curl_in, "wb") as f:

@@ -138,6 +138,13 @@ static void ready_now(struct st_store *s) // over with the backoff
         printf("# %s\n", err.text);
 }
 
+static int retry(struct st_store *s, const char *id, bool force, uint32_t max_tries, struct seen *seen,
+                 struct st_err *err)
+{
+    struct st_retry r = {.prefix = st_sv_of(id), .force = force, .max_tries = max_tries};
+    return st_store_retry(s, &r, see, seen, err);
+}
+
 // ---- local scans ---------------------------------------------------------------------------------
 
 static void test_local_life(void)
@@ -173,7 +180,7 @@ static void test_local_life(void)
     TAP_OK(st_store_newest(s, ST_SV("x"), ST_SV("sha256:ab"), 0, see, &none, &err) == 1, "newest by digest");
     TAP_OK(st_store_newest(s, ST_SV("other.tar"), ST_SV_NULL, 0, see, &none, &err) == 0, "no such image");
     TAP_OK(st_store_newest(s, ST_SV("app.tar"), ST_SV_NULL, INT64_MAX, see, &none, &err) == 0, "none since the future");
-    TAP_OK(st_store_retry(s, st_sv_of(job.id), true, ST_SV_NULL, 5, see, &seen, &err) == -1 && err.code == ST_E_USAGE &&
+    TAP_OK(retry(s, job.id, true, 5, &seen, &err) == -1 && err.code == ST_E_USAGE &&
                strstr(err.text, "stella scan image app.tar --retry"),
            "a local scan is retried by scan image: %s", err.text);
     st_store_close(s);
@@ -424,6 +431,24 @@ static void test_reclaim(void)
     st_store_close(s);
 }
 
+// A job whose file is with one installation is claimed there only; tried again with the file elsewhere, there.
+static void test_only_host(void)
+{
+    struct st_store *s = fresh_store();
+    struct st_err err = {0};
+    struct seen x = {0}, got = {0};
+    struct st_submit sub = {.image = ST_SV("a.tar"), .pool = ST_SV("default"), .only_host = ST_SV("host/aa")};
+    TAP_OK(st_store_submit(s, &sub, see, &x, &err) == 1, "a job with a file %s", err.text);
+    TAP_OK(claim_for(s, "host/ab/1", &got) == 0 && claim_for(s, "", &got) == 0, "not for others on the same host");
+    TAP_OK(claim_for(s, "host/aa/1", &got) == 1, "but for its own");
+    enum st_job_state now;
+    finish(s, &got.last, ST_JOB_FAILED, "source_gone", false, &now, &err);
+    struct st_retry r = {.prefix = st_sv_of(got.last.id), .force = true, .max_tries = 3, .only_host = ST_SV("host/ab")};
+    TAP_OK(st_store_retry(s, &r, see, &x, &err) == 0, "tried again, with the file elsewhere %s", err.text);
+    TAP_OK(claim_for(s, "host/aa/1", &got) == 0 && claim_for(s, "host/ab/1", &got) == 1, "and claimed there");
+    st_store_close(s);
+}
+
 // Somebody set the clock of leases back by an hour.
 static void test_clock_back(void)
 {
@@ -472,12 +497,12 @@ static void test_release_and_dead_letters(void)
            "the backoff doubles: %lld, %lld", (long long)waits[0], (long long)waits[1]);
     struct st_job_filter f = {.dead = true};
     TAP_OK(st_store_list(s, &f, see, &dead, &err) == 0 && dead.n == 1 && dead.last.dead, "then it is a dead letter");
-    TAP_OK(st_store_retry(s, st_sv_of(a.last.id), false, ST_SV_NULL, 3, see, &a, &err) == -1 && err.code == ST_E_FAILED,
-           "no retry by itself: %s", err.text);
-    TAP_OK(st_store_retry(s, st_sv_of(a.last.id), true, ST_SV_NULL, 3, see, &a, &err) == 0 &&
-               a.last.state == ST_JOB_PENDING && a.last.tries == 0 && !a.last.dead,
+    TAP_OK(retry(s, a.last.id, false, 3, &a, &err) == -1 && err.code == ST_E_FAILED, "no retry by itself: %s",
+           err.text);
+    TAP_OK(retry(s, a.last.id, true, 3, &a, &err) == 0 && a.last.state == ST_JOB_PENDING && a.last.tries == 0 &&
+               !a.last.dead,
            "but with force");
-    TAP_OK(st_store_retry(s, st_sv_of(a.last.id), false, ST_SV_NULL, 3, see, &a, &err) == 0, "twice is once");
+    TAP_OK(retry(s, a.last.id, false, 3, &a, &err) == 0, "twice is once");
     claim(s, "default", "w1", 60000, &a);
     struct st_end e = {
         .fence = a.last.fence, .state = ST_JOB_FAILED, .reason = ST_SV("oom"), .again = true, .pool = ST_SV("large")};
@@ -513,8 +538,7 @@ static void test_cancel(void)
            "its worker is told");
     TAP_OK(finish(s, &a.last, ST_JOB_FAILED, "killed", true, &now, &err) == 0 && now == ST_JOB_CANCELLED,
            "and however it ends, it is cancelled");
-    TAP_OK(st_store_retry(s, st_sv_of(a.ids[0]), false, ST_SV_NULL, 3, see, &c, &err) == 0,
-           "a cancelled job can be retried");
+    TAP_OK(retry(s, a.ids[0], false, 3, &c, &err) == 0, "a cancelled job can be retried");
     claim(s, "default", "w", 1, &a);
     TAP_OK(st_store_cancel(s, st_sv_of(a.ids[0]), see, &c, &err) == 0, "cancelled while a dead worker has it");
     usleep(20000);
@@ -878,6 +902,7 @@ int main(int argc, char **argv)
     test_order();
     test_fence();
     test_reclaim();
+    test_only_host();
     test_clock_back();
     test_release_and_dead_letters();
     test_cancel();

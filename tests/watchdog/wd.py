@@ -216,6 +216,7 @@ def test_tree():
         dry_run(root)
         broken(root)
         scrape(root)
+        small_memlock(root)
     finally:
         shutil.rmtree(root)
 
@@ -314,6 +315,28 @@ def broken(root):
     ok(r.returncode == 1 and "--require events" in r.stderr, "--require makes a lost ability an error", r.stderr)
     p.kill()
     p.wait()
+
+
+def small_memlock(root):
+    """As a service's own user, without CAP_IPC_LOCK and with systemd's default of LimitMEMLOCK: what is mapped later than the
+    lock must not fail."""
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        skip("as another user, under RLIMIT_MEMLOCK", "not root")
+        return
+    program = os.path.join(root, "stella-watchdog")
+    shutil.copy(WATCHDOG, program)
+    Cgroup(root, "mine/one")
+    for d, names, files in os.walk(root):
+        os.chmod(d, 0o755)
+    os.chown(os.path.join(root, "mine"), 65534, 65534)
+    p = subprocess.Popen(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "--",
+                          "prlimit", "--memlock=1048576", program, "run", "--mount", root, "--match", "mine/*"], stderr=subprocess.PIPE, text=True)
+    time.sleep(2)
+    ok(p.poll() is None, "under RLIMIT_MEMLOCK as another user: it runs", p.poll())
+    p.send_signal(signal.SIGTERM)
+    said = p.communicate(timeout=20)[1]
+    ok("without mlock (RLIMIT_MEMLOCK" in said, "and says what is not locked", said)
+    ok("without signal" not in said and "without environ" not in said, "abilities are those of the cgroup that the pattern is below", said)
 
 
 def scrape(root):
