@@ -1,4 +1,5 @@
 #include "base/secret.h"
+#include "base/base64.h"
 #include "base/ckd.h"
 
 #include <errno.h>
@@ -58,25 +59,14 @@ int st_secret_join(struct st_secret *s, const struct st_sv *parts, size_t n, str
 
 int st_secret_base64(struct st_secret *s, struct st_sv prefix, const struct st_sv *parts, size_t n, struct st_err *err)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     ST_AUTO_SECRET struct st_secret plain = {0};
     struct st_secret made;
-    if (st_secret_join(&plain, parts, n, err) || make(&made, prefix.len + (plain.size_ + 2) / 3 * 4, err))
+    if (st_secret_join(&plain, parts, n, err) || make(&made, prefix.len + ST_BASE64_LEN(plain.size_), err))
         return -1;
     char *p = made.page_;
     if (prefix.len)
         memcpy(p, prefix.ptr, prefix.len);
-    p += prefix.len;
-    const unsigned char *in = (const unsigned char *)plain.page_;
-    for (size_t left = plain.size_; left; in += 3, p += 4) {
-        size_t k = ST_MIN(left, (size_t)3);
-        uint32_t v = (uint32_t)in[0] << 16 | (k > 1 ? (uint32_t)in[1] << 8 : 0) | (k > 2 ? in[2] : 0);
-        p[0] = digits[v >> 18];
-        p[1] = digits[v >> 12 & 63];
-        p[2] = k > 1 ? digits[v >> 6 & 63] : '=';
-        p[3] = k > 2 ? digits[v & 63] : '=';
-        left -= k;
-    }
+    st_base64_encode(st_sv_mem(plain.page_, plain.size_), p + prefix.len);
     st_secret_release(s);
     *s = made;
     return 0;

@@ -1,4 +1,5 @@
 #include "fetch/login.h"
+#include "base/base64.h"
 #include "base/ckd.h"
 #include "base/clock.h"
 #include "base/json.h"
@@ -210,35 +211,15 @@ static int from_helper(struct st_sv name, struct st_sv host, struct st_mem *mem,
 
 // ---- files ----------------------------------------------------------------------------------------------------------
 
-static int digit64(char c)
-{
-    return c >= 'A' && c <= 'Z'   ? c - 'A'
-           : c >= 'a' && c <= 'z' ? c - 'a' + 26
-           : c >= '0' && c <= '9' ? c - '0' + 52
-           : c == '+'             ? 62
-           : c == '/'             ? 63
-                                  : -1;
-}
-
 // "auth": Base64 of "user:password".
 static int from_auth(struct st_sv auth, struct st_login *l, struct st_err *err)
 {
     char text[4096] = "";
     size_t n = 0;
-    unsigned bits = 0, have = 0;
     struct st_sv user, password;
-    while (auth.len && (auth.ptr[auth.len - 1] == '=' || auth.ptr[auth.len - 1] == '\n'))
-        auth.len--;
-    for (size_t i = 0; i < auth.len; i++) {
-        int d = digit64(auth.ptr[i]);
-        if (d < 0 || n == sizeof text)
-            return st_err_set(err, ST_E_AUTH, "the login in %s is not Base64", l->origin);
-        bits = bits << 6 | (unsigned)d;
-        have += 6;
-        if (have >= 8) {
-            have -= 8;
-            text[n++] = (char)(bits >> have & 255);
-        }
+    if (!st_base64_decode(auth, text, sizeof text, &n)) {
+        explicit_bzero(text, sizeof text);
+        return st_err_set(err, ST_E_AUTH, "the login in %s is not Base64", l->origin);
     }
     while (n && text[n - 1] == '\0') // as an old docker wrote it
         n--;

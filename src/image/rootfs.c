@@ -2,6 +2,7 @@
 // Owners and times are left out, so that equal trees make equal streams.
 #include "image/rootfs.h"
 #include "archive/tar.h"
+#include "archive/tar_header.h"
 #include "base/ckd.h"
 #include "base/fd.h"
 #include "base/map.h"
@@ -14,10 +15,8 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
-#define BLOCK 512
 #define COPY_SIZE (128 * 1024)
-#define TRIM_EVERY 4096 // entries between two releases of spilled pages
-#define USTAR_NAME 100
+#define TRIM_EVERY 4096                // entries between two releases of spilled pages
 #define USTAR_SIZE_MAX 077777777777ull // larger: pax size
 
 // One directory entry; the list of a directory is sorted in place, so that a million of them need no second array.
@@ -94,40 +93,15 @@ static int put_zeros(struct walk *w, uint64_t n, struct st_err *err)
 
 static int pad(struct walk *w, uint64_t size, struct st_err *err)
 {
-    return put_zeros(w, (BLOCK - size % BLOCK) % BLOCK, err);
-}
-
-struct ustar { // POSIX.1-2017 pax, "ustar Interchange Format"
-    char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], sum[8], type, link[100], magic[6], version[2],
-        uname[32], gname[32], major[8], minor[8], prefix[155], pad[12];
-};
-_Static_assert(sizeof(struct ustar) == BLOCK, "a tar header is one block");
-
-static void octal(char *field, size_t n, uint64_t value)
-{
-    for (size_t i = n - 1; i-- > 0; value >>= 3)
-        field[i] = (char)('0' + (value & 7));
+    return put_zeros(w, (ST_TAR_BLOCK - size % ST_TAR_BLOCK) % ST_TAR_BLOCK, err);
 }
 
 static int put_header(struct walk *w, struct st_sv name, struct st_sv link, char type, uint32_t mode, uint64_t size,
                       struct st_err *err)
 {
-    struct ustar h = {.type = type, .magic = "ustar", .version = {'0', '0'}};
-    if (name.len)
-        memcpy(h.name, name.ptr, ST_MIN(name.len, sizeof h.name));
-    if (link.len)
-        memcpy(h.link, link.ptr, ST_MIN(link.len, sizeof h.link));
-    octal(h.mode, sizeof h.mode, mode & 07777);
-    octal(h.uid, sizeof h.uid, 0);
-    octal(h.gid, sizeof h.gid, 0);
-    octal(h.size, sizeof h.size, size);
-    octal(h.mtime, sizeof h.mtime, 0);
-    memset(h.sum, ' ', sizeof h.sum);
-    unsigned sum = 0;
-    for (size_t i = 0; i < sizeof h; i++)
-        sum += ((unsigned char *)&h)[i];
-    octal(h.sum, sizeof h.sum - 1, sum);
-    return put(w, &h, sizeof h, err);
+    char h[ST_TAR_BLOCK];
+    st_tar_header(h, name, link, type, mode, size);
+    return put(w, h, sizeof h, err);
 }
 
 // "LEN KEY=VALUE\n", LEN counting itself.
@@ -162,7 +136,7 @@ struct entry {
 static int add_records(struct walk *w, const struct entry *e, struct st_err *err)
 {
     struct st_sv path = st_buf_sv(&w->path);
-    bool long_path = path.len > USTAR_NAME, long_link = e->link.len > USTAR_NAME;
+    bool long_path = path.len > ST_TAR_HEADER_NAME, long_link = e->link.len > ST_TAR_HEADER_NAME;
     st_buf_clear(&w->pax);
     if (((long_path && !st_sv_is_utf8(path)) || (long_link && !st_sv_is_utf8(e->link))) &&
         add_pax(w, "hdrcharset", ST_SV("BINARY"), err))
@@ -532,7 +506,7 @@ static int walk_tree(struct walk *w, int dirfd, struct st_err *err)
         if (++steps % TRIM_EVERY == 0)
             st_mem_trim(w->mem);
     }
-    return put_zeros(w, 2 * BLOCK, err) || flush(w, err) ? -1 : 0;
+    return put_zeros(w, 2 * ST_TAR_BLOCK, err) || flush(w, err) ? -1 : 0;
 }
 
 int st_rootfs_write(struct st_mem *mem, int dirfd, int out_fd, const struct st_rootfs_how *how,
