@@ -88,6 +88,8 @@ const struct st_choice st_progress_choices[] = {
 const struct st_choice st_source_choices[] = {{"any", ST_FROM_ANY},
                                               {"docker", ST_FROM_DOCKER},
                                               {"podman", ST_FROM_PODMAN},
+                                              {"containerd", ST_FROM_CONTAINERD},
+                                              {"containers-storage", ST_FROM_STORAGE},
                                               {"registry", ST_FROM_REGISTRY},
                                               {NULL}};
 
@@ -97,6 +99,10 @@ const struct st_term st_image_terms[] = {
     {"./layout", "an OCI layout directory"},
     {"-", "an archive on standard input"},
     {"docker:REF, podman:REF", "an image of the local Docker or Podman"},
+    {"containerd:REF",
+     "an image in containerd's content store, read in place (root); containerd:[NAMESPACE@ROOT]REF says where"},
+    {"containers-storage:REF",
+     "an image in the store of Podman, Buildah or CRI-O, without them; [DRIVER@ROOT]REF says where"},
     {"docker-archive:FILE[:TAG]", "that kind of archive, whatever it looks like; also oci-archive:FILE[:TAG]"},
     {"oci:DIR[:TAG]", "one image of an OCI layout directory"},
     {"rootfs:DIR", "a root file system as it lies there"},

@@ -11,7 +11,8 @@ extern const struct st_choice st_source_choices[];
      0,                                                                                                              \
      ST_OPT_ENUM_AT(type, field.source),                                                                             \
      .arg = "WHERE",                                                                                                 \
-     .help = "where a reference without a scheme is looked for; any: docker, podman, then the registry",             \
+     .help = "where a reference without a scheme is looked for; any: docker, podman, containerd, "                   \
+             "containers-storage, as far as they are there and may be read, then the registry",                      \
      .def = "any",                                                                                                   \
      .choices = st_source_choices,                                                                                   \
      .env = "STELLA_SOURCE"},                                                                                        \

@@ -437,7 +437,8 @@ int st_pull_open(const struct st_reference *ref, const struct st_pull_options *o
     if (!p)
         return st_err_nomem(err);
     st_mem_init(&p->mem, MEMORY, -1);
-    p->remote = (struct st_remote){document, blob, failed, -1, ST_PULL_PRIVATE_BYTES};
+    p->remote = (struct st_remote){
+        .document = document, .blob = blob, .failed = failed, .pid = -1, .private_bytes = ST_PULL_PRIVATE_BYTES};
     p->sock = -1;
     p->deadline_ms = opt->deadline_ms;
     p->interrupted = opt->interrupted;
@@ -461,11 +462,6 @@ static const struct {
     [ST_DAEMON_PODMAN] = {"podman", "CONTAINER_HOST", "/v4.0.0/libpod/images/", "/get?format=docker-archive",
                           "podman/podman.sock", "/run/podman/podman.sock"},
 };
-
-const char *st_daemon_name(enum st_daemon d)
-{
-    return daemons[d].name;
-}
 
 static bool answers(const char *path)
 {
@@ -501,6 +497,12 @@ static int find_socket(enum st_daemon d, char ret[static PATH_MAX], struct st_er
     return st_err_set(err, ST_E_NOTFOUND, "no %s answers at %s%s%.200s%s%s: is it running, and may you use it?",
                       daemons[d].name, daemons[d].place, run && *run ? " or " : "", run && *run ? run : "",
                       run && *run ? "/" : "", run && *run ? daemons[d].below_run : "");
+}
+
+bool st_pull_daemon_there(enum st_daemon d, struct st_err *err)
+{
+    char sock[PATH_MAX];
+    return find_socket(d, sock, err) == 0;
 }
 
 static int send_export(struct st_pull *p, enum st_daemon d, struct st_sv name, int pipe, const char *sock,

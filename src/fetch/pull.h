@@ -30,7 +30,7 @@ int st_pull_open(const struct st_reference *ref, const struct st_pull_options *o
 // ---- local daemons ----
 
 enum st_daemon { ST_DAEMON_DOCKER, ST_DAEMON_PODMAN, ST_DAEMON_MAX };
-const char *st_daemon_name(enum st_daemon d); // "docker", "podman"
+bool st_pull_daemon_there(enum st_daemon d, struct st_err *err); // does it answer? Else why not
 // The image as the daemon packs it: an archive out of *ret_fd (the caller closes), whose end is to be asked about with
 // st_pull_remote's `failed` and *ret_ticket. Waits for its first byte, so that "no such image" is known (ST_E_NOTFOUND,
 // as when no daemon answers). Its socket: $DOCKER_HOST (unix://), $XDG_RUNTIME_DIR/docker.sock, /var/run/docker.sock;

@@ -2,7 +2,7 @@
 #include "base/ckd.h"
 #include "fetch/answers.h"
 #include "fetch/registry_int.h"
-#include "image/image.h"
+#include "image/blobs.h"
 #include "stream/stream.h"
 
 #include <fcntl.h>
@@ -78,26 +78,8 @@ static int take_top(struct st_job *j, struct st_http_response *r, struct st_err 
 static int give_index(struct st_registry *r, uint64_t ticket, struct st_err *err)
 {
     struct st_buf b;
-    struct st_out out;
-    struct st_json_out w;
     st_buf_init(&b, r->mem);
-    st_out_init_buf(&out, &b);
-    st_json_out_init(&w, &out, 0);
-    st_json_open(&w, '{');
-    st_json_key(&w, "schemaVersion");
-    st_json_u64(&w, 2);
-    st_json_key(&w, "manifests");
-    st_json_open(&w, '[');
-    st_json_open(&w, '{');
-    if (r->top_type.len)
-        st_json_kv(&w, "mediaType", r->top_type);
-    st_json_kv(&w, "digest", st_sv_of(r->top_digest));
-    st_json_key(&w, "size");
-    st_json_u64(&w, r->top.len);
-    st_json_close(&w, '}');
-    st_json_close(&w, ']');
-    st_json_close(&w, '}');
-    int rc = st_out_finish(&out, err);
+    int rc = st_blobs_index_of(st_sv_of(r->top_digest), r->top.len, r->top_type, &b, err);
     if (rc == 0)
         rc = st_fetch_give(r, ticket, true, st_buf_sv(&b), err);
     st_buf_release(&b);
@@ -292,10 +274,9 @@ static bool digest_of_name(struct st_sv name, char ret[static 72])
 
 static int take_document(struct st_registry *r, uint64_t ticket, struct st_sv name, struct st_err *err)
 {
-    static const char layout[] = "{\"imageLayoutVersion\":\"1.0.0\"}";
     char digest[72];
     if (st_sv_eq(name, ST_SV("oci-layout")))
-        return st_fetch_give(r, ticket, true, st_sv_of(layout), err);
+        return st_fetch_give(r, ticket, true, st_sv_of(st_blobs_layout), err);
     if (st_sv_eq(name, ST_SV("manifest.json")))
         return st_fetch_give(r, ticket, false, ST_SV_NULL, err);
     bool top = st_sv_eq(name, ST_SV("index.json"));

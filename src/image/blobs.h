@@ -1,4 +1,4 @@
-// Where documents and layers come from, three ways with one face (struct st_blobs of image.h): the files of an OCI
+// Where documents and layers come from, with one face (struct st_blobs of image.h): the files of an OCI
 // layout directory; the members of an uncompressed seekable archive; what was kept while an unseekable archive went by.
 #ifndef ST_IMAGE_BLOBS_H
 #define ST_IMAGE_BLOBS_H
@@ -13,6 +13,17 @@
 // 0 when there is none; -1.
 int st_blobs_dir_open(int dirfd, struct st_sv name, int *ret_fd, uint64_t *ret_size, struct st_err *err);
 struct st_blobs st_blobs_dir(const int *dirfd); // borrowed; blobs are ST_BLOB_FILE
+
+// ---- content store: blobs as in a layout, and no index ----
+
+// The same for a directory that keeps blobs of many images (containerd's content store), of which `digest` is meant:
+// "index.json" and "oci-layout" are made up, as files in memory. Without that blob there is no "index.json".
+int st_blobs_store_open(int dirfd, struct st_sv digest, struct st_sv name, int *ret_fd, uint64_t *ret_size,
+                        struct st_err *err);
+// What stands in them: the index of one image (media_type may be empty), and a layout's version.
+int st_blobs_index_of(struct st_sv digest, uint64_t size, struct st_sv media_type, struct st_buf *out,
+                      struct st_err *err);
+extern const char st_blobs_layout[];
 
 // ---- archive members
 

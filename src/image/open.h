@@ -6,7 +6,7 @@
 #include "image/remote.h"
 
 enum st_opened_kind {
-    ST_OPENED_OCI_DIR, // dirfd: st_blobs_dir
+    ST_OPENED_OCI_DIR, // dirfd: st_blobs_dir; with `digest` st_blobs_store_open
     ST_OPENED_ARCHIVE, // fd: seekable plain tar of `size` bytes: st_members_index
     ST_OPENED_STREAM,  // fd: compressed file, pipe or terminal-less standard input: read once, front to back
     ST_OPENED_ROOTFS,  // dirfd: st_rootfs_write
@@ -16,12 +16,13 @@ const char *st_opened_kind_name(enum st_opened_kind kind);
 
 struct st_opened {
     enum st_opened_kind kind;
-    int fd;                   // owned; -1 for directories
-    int dirfd;                // owned; -1 for files
-    bool seekable;            // STREAM too may be a regular file (progress knows its size then)
-    uint64_t size;            // of a regular file, else 0
-    struct st_remote *remote; // borrowed; also behind a STREAM that a daemon writes
-    uint64_t ticket;          // of that stream
+    int fd;                          // owned; -1 for directories
+    int dirfd;                       // owned; -1 for files
+    bool seekable;                   // STREAM too may be a regular file (progress knows its size then)
+    uint64_t size;                   // of a regular file, else 0
+    struct st_remote *remote;        // borrowed; also behind a STREAM that a daemon writes
+    uint64_t ticket;                 // of that stream
+    char digest[ST_DIGEST_TEXT + 1]; // OCI_DIR: of the image that is meant in a content store; empty: a layout
 };
 
 // ST_E_NOTFOUND (no such file), ST_E_INPUT (neither image nor archive, with what would work), ST_E_OFFLINE (a network

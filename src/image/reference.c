@@ -161,7 +161,7 @@ static int parse_repository(struct st_sv text, struct st_sv path, struct st_aren
                                 : "two slashes in a row",
                        err);
     // Docker refuses it too: it would be taken for an image ID, which no registry knows.
-    if (parts == 1 && path.len == ST_DIGEST_TEXT - 7 && is_hex(path))
+    if (ret->source->network && parts == 1 && path.len == ST_DIGEST_TEXT - 7 && is_hex(path))
         return bad(text, "64 hexadecimal digits are an image ID; a registry needs NAME@sha256:DIGEST", err);
     if (parts == 1 && st_sv_eq(ret->domain, ST_SV("docker.io"))) {
         if (st_arena_fmt(a, &path, err, "library/" ST_SV_FMT, ST_SV_ARG(path)))
@@ -223,6 +223,20 @@ static const struct st_source *source_of(struct st_sv text, struct st_sv *ret_re
     return NULL;
 }
 
+// [WHERE]REF. What goes on with a port or a slash is the address of a registry: [::1]:5000/web.
+static void split_where(struct st_sv *inout_rest, struct st_reference *ret)
+{
+    struct st_sv rest = *inout_rest;
+    size_t end = st_sv_find(rest, ']');
+    if (!st_sv_starts(rest, ST_SV("[")) || end == ST_SV_NPOS)
+        return;
+    struct st_sv behind = st_sv_from(rest, end + 1);
+    if (st_sv_starts(behind, ST_SV(":")) || st_sv_starts(behind, ST_SV("/")))
+        return;
+    ret->where = st_sv_sub(rest, 1, end - 1);
+    *inout_rest = behind;
+}
+
 // PATH[:TAG]. A path that exists as it stands has no tag; else the first ':' ends it, since tags may hold ':'
 // themselves
 // ("registry:5000/web:1").
@@ -247,6 +261,8 @@ int st_reference_parse(struct st_sv text, bool (*exists)(void *ctx, struct st_sv
     if (st_sv_find(text, '\0') != ST_SV_NPOS)
         return st_err_set(err, ST_E_INPUT, "the reference holds a NUL byte");
     ref.source = looks ? NULL : source_of(text, &rest);
+    if (ref.source && ref.source->store)
+        split_where(&rest, &ref);
     ref.name = rest;
     if (!ref.source && (looks || st_sv_eq(text, ST_SV("-")) || (exists && exists(ctx, text)))) {
         ref.source = source_named("path");

@@ -69,7 +69,7 @@ static int ask(enum st_proto_tag tag, struct st_sv name, uint64_t offset, uint64
     return rc;
 }
 
-// Documents and blobs of a layout directory, opened by the parent.
+// Documents and blobs of a layout directory, opened by the parent; of a store, a layer's size and no file.
 static int asked_find(void *ctx, struct st_sv name, struct st_blob *ret, struct st_err *err)
 {
     (void)ctx;
@@ -77,8 +77,8 @@ static int asked_find(void *ctx, struct st_sv name, struct st_blob *ret, struct 
     uint64_t size = 0;
     if (ask(ST_PROTO_ASK_BLOB, name, 0, &size, &fd, err))
         return -1;
-    *ret = (struct st_blob){.where = ST_BLOB_FILE, .length = size};
-    return fd >= 0;
+    *ret = (struct st_blob){.where = fd >= 0 ? ST_BLOB_FILE : ST_BLOB_REMOTE, .length = size};
+    return fd >= 0 || size > 0;
 }
 
 static int asked_read(void *ctx, struct st_sv name, uint64_t max, struct st_arena *a, struct st_sv *ret,
@@ -89,7 +89,7 @@ static int asked_read(void *ctx, struct st_sv name, uint64_t max, struct st_aren
     uint64_t size = 0;
     if (ask(ST_PROTO_ASK_BLOB, name, 0, &size, &fd, err))
         return -1;
-    if (fd < 0)
+    if (fd < 0) // there is none, or it is a layer's name
         return 0;
     if (size > max)
         return st_err_set(err, ST_E_LIMIT, "%.*s is larger than %llu MiB", (int)ST_MIN(name.len, (size_t)200), name.ptr,

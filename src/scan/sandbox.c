@@ -53,10 +53,24 @@ struct ruleset_attr {
 };
 
 #define FS_RIGHT_READ_FILE (1ull << 2)
+#define FS_RIGHT_READ_DIR (1ull << 3)
 
-// readable: files that may still be opened for reading, NULL-terminated; NULL: none, and no TCP port either. What is
-// not there now cannot be opened later.
-static int landlock(const char *const *readable, struct st_sandbox_report *rep, struct st_err *err)
+// What a process keeps.
+struct rights {
+    enum st_sandbox_net net;
+    const char *const *files; // that may still be opened for reading, NULL-terminated; what is not there now is not
+    const int *dirs;          // and what lies below these
+    size_t n_dirs;
+};
+
+static int allow(int ruleset, int what, uint64_t access, struct st_err *err)
+{
+    struct landlock_path_beneath_attr rule = {.allowed_access = access, .parent_fd = what};
+    return syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) ? st_err_sys(err, "landlock")
+                                                                                         : 0;
+}
+
+static int landlock(const struct rights *keep, struct st_sandbox_report *rep, struct st_err *err)
 {
     long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     if (abi < 1) {
@@ -68,18 +82,20 @@ static int landlock(const char *const *readable, struct st_sandbox_report *rep, 
     attr.fs |= abi >= 2 ? FS_RIGHT_REFER : 0;
     attr.fs |= abi >= 3 ? FS_RIGHT_TRUNCATE : 0;
     attr.fs |= abi >= 5 ? FS_RIGHT_IOCTL_DEV : 0;
-    attr.net = abi >= 4 && !readable ? NET_RIGHTS : 0;
+    attr.net = abi >= 4 && keep->net != ST_SANDBOX_INTERNET ? NET_RIGHTS : 0;
     attr.scoped = abi >= 6 ? SCOPES : 0;
     size_t size = abi >= 6 ? sizeof attr : abi >= 4 ? 16 : 8;
     ST_AUTO_CLOSE int fd = (int)syscall(SYS_landlock_create_ruleset, &attr, size, 0);
     if (fd < 0)
         return st_err_sys(err, "landlock");
-    for (; readable && *readable; readable++) {
-        ST_AUTO_CLOSE int file = open(*readable, O_PATH | O_CLOEXEC);
-        struct landlock_path_beneath_attr rule = {.allowed_access = FS_RIGHT_READ_FILE, .parent_fd = file};
-        if (file >= 0 && syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH, &rule, 0))
-            return st_err_sys(err, "landlock %s", *readable);
+    for (const char *const *f = keep->files; f && *f; f++) {
+        ST_AUTO_CLOSE int file = open(*f, O_PATH | O_CLOEXEC);
+        if (file >= 0 && allow(fd, file, FS_RIGHT_READ_FILE, err))
+            return -1;
     }
+    for (size_t i = 0; i < keep->n_dirs; i++)
+        if (allow(fd, keep->dirs[i], FS_RIGHT_READ_FILE | FS_RIGHT_READ_DIR, err))
+            return -1;
     if (syscall(SYS_landlock_restrict_self, fd, 0))
         return st_err_sys(err, "landlock");
     return 0;
@@ -159,7 +175,18 @@ static int add_network_rules(scmp_filter_ctx ctx, enum st_sandbox_net net)
                : 0;
 }
 
-static int add_rules(scmp_filter_ctx ctx, enum st_sandbox_net net)
+// Files below a directory: opened for reading. openat2's flags are behind a pointer, which no filter sees: there it is
+// Landlock that forbids to write.
+static int add_reader_rules(scmp_filter_ctx ctx)
+{
+    return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(openat2), 0) ||
+                   seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
+                                    SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY))
+               ? -1
+               : 0;
+}
+
+static int add_rules(scmp_filter_ctx ctx, const struct rights *keep)
 {
     for (size_t i = 0; i < ST_LEN(allowed); i++)
         if (seccomp_rule_add(ctx, SCMP_ACT_ALLOW, allowed[i], 0))
@@ -176,15 +203,17 @@ static int add_rules(scmp_filter_ctx ctx, enum st_sandbox_net net)
     for (size_t i = 0; i < ST_LEN(deadly); i++)
         if (seccomp_rule_add(ctx, SCMP_ACT_KILL_PROCESS, deadly[i], 0))
             return -1;
-    return net ? add_network_rules(ctx, net) : 0;
+    if (keep->n_dirs && add_reader_rules(ctx))
+        return -1;
+    return keep->net ? add_network_rules(ctx, keep->net) : 0;
 }
 
-static int seccomp(enum st_sandbox_net net, struct st_sandbox_report *rep, struct st_err *err)
+static int seccomp(const struct rights *keep, struct st_sandbox_report *rep, struct st_err *err)
 {
 #ifdef ST_SANITIZED
     (void)err;
     (void)add_rules;
-    (void)net;
+    (void)keep;
     rep->state[ST_SANDBOX_SECCOMP] = ST_SANDBOX_OFF; // the sanitizers' run time needs more
     return 0;
 #else
@@ -193,7 +222,7 @@ static int seccomp(enum st_sandbox_net net, struct st_sandbox_report *rep, struc
         return 0;
     }
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-    int rc = ctx && add_rules(ctx, net) == 0 ? seccomp_load(ctx) : -ENOMEM;
+    int rc = ctx && add_rules(ctx, keep) == 0 ? seccomp_load(ctx) : -ENOMEM;
     if (ctx)
         seccomp_release(ctx);
     return rc ? st_err_set(err, ST_E_FAILED, "seccomp filter: %s", strerror(-rc)) : 0;
@@ -228,12 +257,8 @@ static int rlimits(size_t private_bytes, bool network, struct st_err *err)
     return 0;
 }
 
-static int enter(size_t private_bytes, enum st_sandbox_net net, struct st_sandbox_report *ret, struct st_err *err)
+static int enter(size_t private_bytes, const struct rights *keep, struct st_sandbox_report *ret, struct st_err *err)
 {
-    // What glibc's resolver reads again when it has changed. The name services were loaded before (no PROT_EXEC here).
-    static const char *const readable[] = {
-        "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf",
-        "/etc/services",    NULL};
     *ret = (struct st_sandbox_report){0};
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         return st_err_sys(err, "no_new_privs");
@@ -243,19 +268,30 @@ static int enter(size_t private_bytes, enum st_sandbox_net net, struct st_sandbo
     if (prctl(PR_SET_DUMPABLE, 0))
         return st_err_sys(err, "PR_SET_DUMPABLE");
 #endif
-    if (rlimits(private_bytes, net != ST_SANDBOX_NO_NET, err) ||
-        landlock(net == ST_SANDBOX_INTERNET ? readable : NULL, ret, err) || seccomp(net, ret, err))
+    if (rlimits(private_bytes, keep->net != ST_SANDBOX_NO_NET, err) || landlock(keep, ret, err) ||
+        seccomp(keep, ret, err))
         return -1;
     return 0;
 }
 
 int st_sandbox_enter(size_t private_bytes, struct st_sandbox_report *ret, struct st_err *err)
 {
-    return enter(private_bytes, ST_SANDBOX_NO_NET, ret, err);
+    return enter(private_bytes, &(struct rights){.net = ST_SANDBOX_NO_NET}, ret, err);
+}
+
+int st_sandbox_enter_reader(size_t private_bytes, const int *dirs, size_t n_dirs, struct st_sandbox_report *ret,
+                            struct st_err *err)
+{
+    return enter(private_bytes, &(struct rights){.net = ST_SANDBOX_NO_NET, .dirs = dirs, .n_dirs = n_dirs}, ret, err);
 }
 
 int st_sandbox_enter_network(size_t private_bytes, enum st_sandbox_net net, struct st_sandbox_report *ret,
                              struct st_err *err)
 {
-    return enter(private_bytes, net, ret, err);
+    // What glibc's resolver reads again when it has changed. The name services were loaded before (no PROT_EXEC here).
+    static const char *const resolver[] = {
+        "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf",
+        "/etc/services",    NULL};
+    struct rights keep = {.net = net, .files = net == ST_SANDBOX_INTERNET ? resolver : NULL};
+    return enter(private_bytes, &keep, ret, err);
 }

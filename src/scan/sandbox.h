@@ -42,4 +42,9 @@ enum st_sandbox_net { ST_SANDBOX_NO_NET, ST_SANDBOX_INTERNET, ST_SANDBOX_LOCAL }
 int st_sandbox_enter_network(size_t private_bytes, enum st_sandbox_net net, struct st_sandbox_report *ret,
                              struct st_err *err);
 
+// The same for a process without a network that reads what lies below some directories (open descriptors; NULL and 0:
+// nothing, as st_sandbox_enter).
+int st_sandbox_enter_reader(size_t private_bytes, const int *dirs, size_t n_dirs, struct st_sandbox_report *ret,
+                            struct st_err *err);
+
 #endif

@@ -294,11 +294,11 @@ static int serve_ask(struct st_scan *s, struct st_analyzer *a, struct st_proto_m
     }
     ST_AUTO_CLOSE int fd = -1;
     uint64_t size = 0;
-    struct st_remote *remote = s->opt->opened->remote;
+    const struct st_opened *o = s->opt->opened;
     struct st_sv name = st_wire_sv(&m->in);
-    int rc = s->opt->opened->kind == ST_OPENED_REMOTE
-                 ? remote->document(remote, name, &fd, &size, &why)
-                 : st_blobs_dir_open(s->opt->opened->dirfd, name, &fd, &size, &why);
+    int rc = o->kind == ST_OPENED_REMOTE ? o->remote->document(o->remote, name, &fd, &size, &why)
+             : o->digest[0]              ? st_blobs_store_open(o->dirfd, st_sv_of(o->digest), name, &fd, &size, &why)
+                                         : st_blobs_dir_open(o->dirfd, name, &fd, &size, &why);
     return give(a, b, rc > 0 ? fd : -1, size, rc < 0 ? &why : NULL, err);
 }
 
@@ -375,7 +375,7 @@ static int send_index(struct st_scan *s, struct st_analyzer *a, struct st_buf *b
     bool by_name = o->kind == ST_OPENED_OCI_DIR || o->kind == ST_OPENED_REMOTE;
     st_wire_put_u64(&w, stream ? s->opt->verify : by_name ? UINT64_MAX : o->size);
     if (!stream)
-        st_wire_put_u64(&w, o->kind == ST_OPENED_REMOTE);
+        st_wire_put_u64(&w, o->kind == ST_OPENED_REMOTE && !o->remote->lists);
     put_resolve(&w, s->opt);
     int fds[3] = {out, o->fd, spill};
     size_t n = by_name ? 1 : spill >= 0 && stream ? 3 : 2;

@@ -12,7 +12,14 @@
 #define ST_MEMORY_MIN (16ull << 20)
 #define ST_THREADS_MAX 256
 
-enum st_source_choice { ST_FROM_ANY, ST_FROM_DOCKER, ST_FROM_PODMAN, ST_FROM_REGISTRY };
+enum st_source_choice {
+    ST_FROM_ANY,
+    ST_FROM_DOCKER,
+    ST_FROM_PODMAN,
+    ST_FROM_CONTAINERD,
+    ST_FROM_STORAGE, // containers-storage
+    ST_FROM_REGISTRY
+};
 
 struct st_scan_options {
     uint64_t memory;       // bytes, of the whole process tree; 0: what the worker has

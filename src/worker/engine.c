@@ -5,6 +5,7 @@
 #include "fetch/pull.h"
 #include "service/uploads.h"
 #include "worker/base_hint.h"
+#include "worker/here.h"
 #include "worker/sbom_file.h"
 
 #include <fcntl.h>
@@ -19,7 +20,9 @@ struct source {
     struct st_arena arena;
     struct st_reference ref;
     struct st_opened opened;
-    struct st_pull *pull; // NULL: nothing fetches
+    struct st_here here;       // a process behind an image of this machine
+    struct st_pull *pull;      // of a registry; NULL: nothing fetches
+    char tried[ST_HERE_TRIED]; // where else it was looked for
     struct st_scan_request request;
 };
 
@@ -58,6 +61,7 @@ static const char *spill_dir(const char *own)
 static void source_close(struct source *s)
 {
     st_opened_close(&s->opened);
+    st_here_close(&s->here);
     st_pull_close(s->pull);
     st_arena_release(&s->arena);
     st_mem_release(&s->mem);
@@ -88,18 +92,6 @@ static struct st_pull_options pull_options(const struct source *s)
                                     .interrupted = s->q->interrupted};
 }
 
-static int daemon_open(struct source *s, enum st_daemon d, struct st_err *err)
-{
-    struct st_pull_options p = pull_options(s);
-    int fd;
-    uint64_t ticket;
-    if (st_pull_export(d, s->ref.name, &p, &s->pull, &fd, &ticket, err))
-        return -1;
-    s->opened = (struct st_opened){
-        .kind = ST_OPENED_STREAM, .fd = fd, .dirfd = -1, .remote = st_pull_remote(s->pull), .ticket = ticket};
-    return 0;
-}
-
 static int registry_open(struct source *s, struct st_err *err)
 {
     struct st_pull_options p = pull_options(s);
@@ -114,36 +106,23 @@ static int registry_open(struct source *s, struct st_err *err)
     return 0;
 }
 
-// Local daemons that answer and have the image, in the order of enum st_daemon. 1: one has; 0: none; -1.
-static int any_daemon(struct source *s, struct st_err *err)
-{
-    for (int d = 0; d < ST_DAEMON_MAX; d++) {
-        struct st_err why = {0};
-        if (daemon_open(s, (enum st_daemon)d, &why) == 0) {
-            note(s, "%s is read from %s (--source registry asks the registry)", s->q->image,
-                 st_daemon_name((enum st_daemon)d));
-            return 1;
-        }
-        if (why.code == ST_E_CANCELLED || why.code == ST_E_TIMEOUT) {
-            if (err)
-                *err = why;
-            return -1;
-        }
-    }
-    return 0;
-}
-
-// A daemon's image, by its scheme or as --source says. 1: open; 0: a registry's; -1.
+// What is on this machine, by its scheme or as --source says. 1: open; 0: a registry's; -1.
 static int local_reference(struct source *s, struct st_err *err)
 {
     bool pinned = s->ref.name.ptr != s->ref.text.ptr; // by its scheme
-    int from = !pinned                                      ? s->q->access.source
-               : !s->ref.source->daemon                     ? ST_FROM_REGISTRY
-               : strcmp(s->ref.source->name, "docker") == 0 ? ST_FROM_DOCKER
-                                                            : ST_FROM_PODMAN;
-    if (from == ST_FROM_DOCKER || from == ST_FROM_PODMAN)
-        return daemon_open(s, from == ST_FROM_DOCKER ? ST_DAEMON_DOCKER : ST_DAEMON_PODMAN, err) ? -1 : 1;
-    return from == ST_FROM_ANY && !s->q->access.creds ? any_daemon(s, err) : 0;
+    struct st_pull_options p = pull_options(s);
+    s->here.threads = s->q->threads;
+    enum st_source_choice from = pinned ? st_here_of(s->ref.source->name) : (enum st_source_choice)s->q->access.source;
+    int rc = 0;
+    if (from == ST_FROM_ANY && !pinned && !s->q->access.creds)
+        rc = st_here_any(&s->ref, &p, &s->here, &from, s->tried, err);
+    else if (from != ST_FROM_ANY && from != ST_FROM_REGISTRY)
+        return st_here_open(from, &s->ref, &p, &s->here, err) ? -1 : (s->opened = s->here.opened, 1);
+    if (rc <= 0)
+        return rc;
+    s->opened = s->here.opened;
+    note(s, "%s is read from %s (--source registry asks the registry)", s->q->image, st_here_name(from));
+    return 1;
 }
 
 // Does the file exist? A job's is the one that its client passed.
@@ -167,6 +146,12 @@ static const char *shown_name(const struct source *s)
     return upload ? strrchr(s->q->image, '/') + 1 : s->q->image;
 }
 
+// What came along is a directory of blobs, and the name that it has for its client is the image's digest in there.
+static bool is_content(const struct source *s)
+{
+    return s->ref.source->takes == ST_TAKES_REGISTRY && st_digest_check(s->q->options->path, NULL) == 0;
+}
+
 static int parse(struct source *s, struct st_err *err)
 {
     struct st_sv path = s->q->options->path, text = st_sv_of(s->q->image), own = s->q->access.uploads;
@@ -188,13 +173,22 @@ static int parse(struct source *s, struct st_err *err)
         return st_reference_parse(text, st_reference_exists, NULL, &s->arena, &s->ref, err);
     if (st_reference_parse(text, passed_file, &path, &s->arena, &s->ref, err))
         return -1;
-    if (s->ref.source->takes == ST_TAKES_REGISTRY && !s->ref.source->daemon && path.len)
+    if (s->ref.source->takes == ST_TAKES_REGISTRY && !s->ref.source->daemon && path.len && !is_content(s))
         return st_err_set(err, ST_E_INPUT, "'%.200s' is no file, and a file came along", s->q->image);
     return 0;
 }
 
 static int open_file(struct source *s, struct st_err *err)
 {
+    if (is_content(s)) {
+        ST_AUTO_CLOSE int dir = fcntl(s->q->file, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        if (dir < 0)
+            return st_err_sys(err, "the directory that was passed");
+        if (st_local_content(dir, s->q->options->path, &s->opened, err))
+            return -1;
+        st_take_fd(&dir);
+        return 0;
+    }
     return st_source_open_fd(&s->ref, s->q->file, &s->opened, err);
 }
 
@@ -215,7 +209,7 @@ static int source_parse(struct source *s, const struct st_engine_request *q, str
 
 static bool is_remote(const struct source *s)
 {
-    return s->ref.source->network || s->ref.source->daemon;
+    return s->ref.source->network || s->ref.source->daemon || s->ref.source->store;
 }
 
 static int source_open(struct source *s, const struct st_engine_request *q, struct st_err *err)
@@ -269,6 +263,7 @@ int st_engine_file_open(const struct st_engine_request *q, struct st_engine_file
     if (!f)
         return st_err_nomem(err);
     struct source *s = &f->source;
+    s->here.stream = true;
     int rc = source_parse(s, q, err);
     if (rc == 0 && !is_remote(s))
         rc = st_source_open(&s->ref, q->options->offline, q->deadline_ms, &s->opened, err);
@@ -298,7 +293,9 @@ int st_engine_file_fd(const struct st_engine_file *f)
 
 struct st_sv st_engine_file_path(const struct st_engine_file *f)
 {
-    return is_remote(&f->source) ? ST_SV_NULL : f->source.ref.path;
+    return f->source.opened.digest[0] ? st_sv_of(f->source.opened.digest)
+           : is_remote(&f->source)    ? ST_SV_NULL
+                                      : f->source.ref.path;
 }
 
 bool st_engine_file_failed(struct st_engine_file *f, struct st_err *ret_why)
@@ -386,6 +383,17 @@ static void say_digest(const struct source *s, const struct st_scan *scan)
              ST_SV_ARG(s->ref.repository), ST_SV_ARG(s->ref.tag), ST_SV_ARG(digest));
 }
 
+// A reference that says nothing of where it is, and is nowhere.
+static int not_found(const struct source *s, struct st_err *err)
+{
+    char text[ST_ERR_TEXT_MAX];
+    if (!err || !s->tried[0] || (err->code != ST_E_NOTFOUND && err->code != ST_E_AUTH))
+        return -1;
+    snprintf(text, sizeof text, "%.220s; tried before: %s", err->text, s->tried);
+    memcpy(err->text, text, sizeof text);
+    return -1;
+}
+
 static void take_numbers(const struct st_scan *scan, struct st_engine_result *ret)
 {
     const struct st_inventory *inv = st_scan_inventory(scan);
@@ -433,7 +441,7 @@ int st_engine_scan(const struct st_engine_request *q, struct st_engine_result *r
     if (rc == 0)
         rc = open_outputs(q, files, err);
     if (rc == 0)
-        rc = st_scan_run(&s.request, &scan, err);
+        rc = st_scan_run(&s.request, &scan, err) ? not_found(&s, err) : 0;
     if (rc == 0) {
         take_numbers(scan, ret);
         rc = after_scan(&s, files, scan, err);
@@ -467,11 +475,11 @@ int st_engine_inspect(const struct st_engine_request *q, st_engine_inspect_fn *p
 {
     struct source s = {0};
     int rc = source_open(&s, q, err);
-    if (rc == 0 && s.opened.kind != ST_OPENED_REMOTE) {
+    if (rc == 0 && !s.pull) {
         rc = inspect_local(&s, print, ctx, err);
     } else if (rc == 0) {
         struct st_image img;
-        rc = st_scan_resolve(&s.request, &s.arena, &img, err);
+        rc = st_scan_resolve(&s.request, &s.arena, &img, err) ? not_found(&s, err) : 0;
         if (rc == 0)
             rc = print(ctx, &(struct st_inspect){.image = &img}, &s.arena, err);
     }
