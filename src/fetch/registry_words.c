@@ -29,7 +29,8 @@ void st_job_explain_trouble(const struct st_job *j, enum st_http_trouble t, stru
     else if (t == ST_HTTP_NO_TLS)
         snprintf(advice, sizeof advice, "if it is meant to speak plain HTTP: --insecure %.*s", ST_SV_ARG(host));
     else if (t == ST_HTTP_NO_HOST)
-        snprintf(advice, sizeof advice, "is it spelled right, and is there a network?");
+        snprintf(advice, sizeof advice, "is it spelled right%s",
+                 err->code == ST_E_NOTFOUND ? "?" : ", and is there a network?");
     else
         return;
     snprintf(text, sizeof text, "%s", err->text);

@@ -5,6 +5,7 @@
 #include "http/http_int.h"
 #include "http/http_text.h"
 
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -14,6 +15,7 @@ enum {
     CONNECT_MS = 10000,
     FIRST_BYTE_MS = 30000,
     STALL_MS = 30000,
+    LOOK_UP_MS = 3000,
     RECEIVE_BUFFER = 64 * 1024, // fewer, larger calls of the sink; libcurl's own is 16 KiB
 };
 
@@ -452,9 +454,29 @@ static const struct {
     {CURLE_OUT_OF_MEMORY, ST_HTTP_BROKEN, ST_E_NOMEM, false, NULL},
 };
 
+// libcurl says only that it has no address. A name that does not exist will not exist in a second either; one that
+// could not be looked up now may. So it is looked up once more, unless the first answer took so long that it was none
+// (a name server that does not answer would hold up all exchanges for as long again).
+static bool no_such_name(const struct st_http_exchange *x, CURLcode code)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
+    if (code != CURLE_COULDNT_RESOLVE_HOST || st_clock_mono_ms() - x->moved_ms > LOOK_UP_MS)
+        return false;
+    int rc = getaddrinfo(x->now_origin.host, NULL, &hints, &found);
+    if (rc == 0)
+        freeaddrinfo(found);
+    return rc == EAI_NONAME || rc == EAI_NODATA;
+}
+
 static int judge_failure(struct st_http_exchange *x, CURLcode code, struct st_err *err)
 {
     size_t i = 0;
+    if (no_such_name(x, code)) {
+        trace(x, "no such host");
+        x->r.trouble = ST_HTTP_NO_HOST;
+        st_err_set(err, ST_E_NOTFOUND, "%s:%u: there is no host of this name", x->now_origin.host, x->now_origin.port);
+        return 1;
+    }
     while (i < ST_LEN(troubles) && troubles[i].code != code)
         i++;
     bool known = i < ST_LEN(troubles);

@@ -135,7 +135,8 @@ struct st_http_request {
     // st_http_resume. -1: the exchange ends with this error. NULL: kept in response.body.
     int (*sink)(void *ctx, struct st_sv bytes, struct st_err *err);
     // Called once, from st_http_step, unless the exchange is cancelled. err NULL: an answer, whatever its status. Else
-    // ST_E_RETRY (network and server trouble that outlasted the retries), ST_E_TIMEOUT (times.whole), ST_E_LIMIT,
+    // ST_E_RETRY (network and server trouble that outlasted the retries), ST_E_NOTFOUND (there is no host of that name,
+    // as far as name servers answer), ST_E_TIMEOUT (times.whole), ST_E_LIMIT,
     // ST_E_CORRUPT (nonsense from the server), ST_E_FAILED (certificate, forbidden address or redirect), the sink's.
     void (*done)(void *ctx, struct st_http_response *r, const struct st_err *err);
     void *ctx; // of both

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -404,6 +405,15 @@ def part_lies(t):
     r.reset()
     r.close()
     fails(t, 10, [f"localhost:{r.port}"], "nobody there", ref)
+    try:
+        socket.getaddrinfo("stella-test.invalid", 443)
+    except socket.gaierror as e:
+        if e.args[0] == socket.EAI_NONAME:
+            t0 = time.time()
+            fails(t, 4, ["no host of this name", "spelled right?"], "a host that does not exist", "stella-test.invalid/app:1", "--source", "registry")
+            t.ok(time.time() - t0 < 3, "is not asked for again")
+        else:
+            fails(t, 10, ["is there a network"], "a host that cannot be looked up", "stella-test.invalid/app:1", "--source", "registry")
     fails(t, 4, ["not a registry"], "a web server that is no registry", f"localhost:{web(t)}/app:1")
     other.close()
 
@@ -630,7 +640,6 @@ def part_real(t):
     if not shutil.which("docker-registry") or not shutil.which("skopeo"):
         t.skip("docker-registry", "docker-registry or skopeo is not installed")
         return
-    import socket
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
@@ -682,7 +691,6 @@ def part_nginx(t):
     if not os.environ.get("ST_FULL") or not address or not all(shutil.which(x) for x in ("docker-registry", "nginx", "skopeo", "openssl")):
         t.skip("nginx", "slow (ST_FULL=1), or nginx, docker-registry, skopeo or openssl is not installed")
         return
-    import socket
     ports = []
     for _ in range(2):
         with socket.socket() as s:

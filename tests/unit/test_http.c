@@ -7,6 +7,8 @@
 #include "tap.h"
 
 #include <arpa/inet.h>
+#include <dlfcn.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -614,6 +616,39 @@ static void test_http_step_after_sink(void)
     stop(&s);
 }
 
+// The C library's look-up, for libcurl and for ours: missing.example does not exist, later.example cannot be looked up
+// now.
+__attribute__((visibility("default"))) int getaddrinfo(const char *name, const char *service,
+                                                       const struct addrinfo *hints, struct addrinfo **ret)
+{
+    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **) = NULL;
+    if (name && strcmp(name, "missing.example") == 0)
+        return EAI_NONAME;
+    if (name && strcmp(name, "later.example") == 0)
+        return EAI_AGAIN;
+    *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    return real(name, service, hints, ret);
+}
+
+static void test_http_names(void)
+{
+    static const struct {
+        const char *url;
+        enum st_err_code code;
+        unsigned attempts;
+    } rows[] = {{"https://missing.example/", ST_E_NOTFOUND, 1},
+                {"https://later.example/", ST_E_RETRY, ST_HTTP_TRIES_FIRST}};
+    for (size_t i = 0; i < ST_LEN(rows); i++) {
+        struct st_http_response r;
+        struct st_err err = {0};
+        struct st_http_request q = {.url = st_sv_of(rows[i].url), .max = BODY_SIZE};
+        int rc = st_http_do(http, &q, &r, &err);
+        TAP_OK(rc < 0 && err.code == rows[i].code && r.trouble == ST_HTTP_NO_HOST && r.attempts == rows[i].attempts,
+               "%s: %s, %u attempts", rows[i].url, err.text, r.attempts);
+        st_http_response_release(&r);
+    }
+}
+
 static void test_http_text(void)
 {
     int64_t t;
@@ -655,6 +690,7 @@ int main(void)
     test_http_trouble();
     test_http_parallel();
     test_http_step_after_sink();
+    test_http_names();
     st_http_free(http);
     TAP_OK(mem.used == 0, "all memory is given back");
     st_mem_release(&mem);
