@@ -122,13 +122,16 @@ static void job_good(struct st_job *j, struct st_http_response *r)
         st_job_free(j);
 }
 
-// Another endpoint may have it: a mirror's trouble is never the last word.
-static bool next_endpoint(struct st_job *j)
+// Another endpoint may have it: a mirror's trouble is never the last word. A blob goes on there at the byte where it
+// stopped. `sick`: not for want of this one thing; what is asked for from now on is not asked for there.
+static bool next_endpoint(struct st_job *j, bool sick)
 {
     struct st_registry *r = j->reg;
     if (!(r->endpoints[j->endpoint].flags & ST_FETCH_E_MIRROR) || j->endpoint + 1 >= r->n_endpoints)
         return false;
     j->endpoint++;
+    if (sick)
+        r->active = ST_MAX(r->active, j->endpoint);
     j->refused = false;
     job_start(j);
     return true;
@@ -152,7 +155,7 @@ static void job_unauthorized(struct st_job *j, struct st_http_response *r)
         job_start(j);
     else if (rc == 0)
         j->waits_for_token = true;
-    else if (!next_endpoint(j))
+    else if (!next_endpoint(j, false))
         st_job_fail(j, &err);
 }
 
@@ -165,7 +168,7 @@ void st_registry_authorized(struct st_registry *r, struct st_endpoint *e, const 
         j->waits_for_token = false;
         if (!err)
             job_start(j);
-        else if (!next_endpoint(j))
+        else if (!next_endpoint(j, false))
             st_job_fail(j, err);
     }
 }
@@ -205,7 +208,7 @@ static void job_done(void *ctx, struct st_http_response *r, const struct st_err 
         job_unauthorized(j, r);
         return;
     } else if (r->status == 404 && j->kind == ST_JOB_DOCUMENT) {
-        if (next_endpoint(j))
+        if (next_endpoint(j, false))
             return;
         if (st_fetch_give(j->reg, j->ticket, false, ST_SV_NULL, &err) == 0) {
             st_job_free(j);
@@ -218,7 +221,7 @@ static void job_done(void *ctx, struct st_http_response *r, const struct st_err 
     } else {
         st_job_explain_status(j, r, &err);
     }
-    if (!next_endpoint(j))
+    if (!next_endpoint(j, err.code == ST_E_RETRY))
         st_job_fail(j, &err);
 }
 

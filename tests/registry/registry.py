@@ -194,6 +194,48 @@ def part_mirrors(t):
     r.close()
 
 
+def part_failover(t):
+    """A mirror that dies in the middle of a layer: the next one goes on at the byte where it stopped."""
+    im = Image([tar([("usr/lib/x.egg-info", egg("x")), ("noise", os.urandom(4 << 20))]), tar([("opt/y.egg-info", egg("y")), ("noise2", os.urandom(2 << 20))])])
+    want = purls(t, im, "layout")
+    layers = ["sha256:" + sha(b) for b in im.blobs]
+    for how in ("refuses connections", "says nothing more", "answers 503"):
+        one, two, r = Registry(), Registry(), Registry()
+        for x in (one, two, r):
+            x.add(im)
+        dead = []
+
+        def fault(h, path, one=one, dead=dead, how=how):
+            if layers[0] in path and not dead:
+                one.send_blob(h, im.blobs[0], 1 << 20)
+                dead.append(time.time())
+                if how == "refuses connections":
+                    one.server.socket.close()
+                return True
+            if dead and how == "answers 503":
+                one.send(h, 503, b"")
+            elif dead:
+                h.close_connection = True
+            return bool(dead)
+
+        one.fault = fault
+        with open(t.path("registries.conf"), "w", encoding="utf-8") as f:
+            f.write(f'[[registry]]\nprefix = "localhost:{r.port}"\nlocation = "localhost:{r.port}"\n[[registry.mirror]]\nlocation = "localhost:{one.port}"\n'
+                    f'[[registry.mirror]]\nlocation = "localhost:{two.port}"\n')
+        t0 = time.time()
+        code, out, err = t.scan(f"localhost:{r.port}/app:1", *PURLS, "--threads", "1", env={"CONTAINERS_REGISTRIES_CONF": t.path("registries.conf")})
+        took = time.time() - t0
+        t.ok(code == 0 and out == want and dead, f"a mirror that dies and {how}", code, err)
+        ranges = [x[2].get("Range") for x in two.asked(layers[0])]
+        t.ok(len(ranges) == 1 and ranges[0] and int(ranges[0][6:-1]) > 900000, "the next one goes on where it stopped", ranges)
+        t.ok(len(one.asked(layers[1])) <= 1 and not r.asked("/blobs/"), "and is the first to be asked for the rest", one.asked(layers[1]), r.log)
+        t.ok(took < 12, f"within seconds ({took:.1f})")
+        two.close()
+        r.close()
+        if how != "refuses connections":
+            one.close()
+
+
 # ---- who we are ----
 
 def part_auth(t):
