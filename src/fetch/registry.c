@@ -256,6 +256,7 @@ static void job_start(struct st_job *j)
                                 .tls = &e->tls,
                                 .plain = e->plain && (e->flags & ST_FETCH_E_INSECURE),
                                 .from = j->from,
+                                .size = j->kind == ST_JOB_BLOB ? j->size : 0,
                                 .resume = j->kind == ST_JOB_BLOB,
                                 .max = j->kind == ST_JOB_BLOB ? j->size - j->from : ST_IMAGE_DOC_MAX,
                                 .sink = j->kind == ST_JOB_BLOB ? st_job_sink : NULL,

@@ -248,8 +248,9 @@ static void set_range(struct st_http_exchange *x)
     uint64_t from = x->q.from + x->r.delivered;
     if (from == 0 && x->q.to == 0)
         return;
-    if (x->q.to)
-        snprintf(range, sizeof range, "%llu-%llu", (unsigned long long)from, (unsigned long long)x->q.to - 1);
+    uint64_t end = x->q.to ? x->q.to : x->q.size;
+    if (end)
+        snprintf(range, sizeof range, "%llu-%llu", (unsigned long long)from, (unsigned long long)end - 1);
     else
         snprintf(range, sizeof range, "%llu-", (unsigned long long)from);
     curl_easy_setopt(x->easy, CURLOPT_RANGE, range);

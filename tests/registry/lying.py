@@ -272,3 +272,49 @@ def certificate(directory, name, address, expired=False):
                      "-startdate", dates[0], "-enddate", dates[1]]):
         subprocess.run(["openssl", *command], check=True, capture_output=True)
     return cert, key
+
+
+class Relay:
+    """TCP to a port of this machine; each connection ends after `cut` bytes of answers."""
+
+    def __init__(self, target, cut):
+        self.bytes = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+
+        def up(client, server):
+            try:
+                while data := client.recv(65536):
+                    server.sendall(data)
+            except OSError:
+                pass
+
+        def down(client):
+            left = cut
+            with client, socket.create_connection(("127.0.0.1", target)) as server:
+                threading.Thread(target=up, args=(client, server), daemon=True).start()
+                try:
+                    while left and (data := server.recv(min(65536, left))):
+                        client.sendall(data)
+                        left -= len(data)
+                        self.bytes += len(data)
+                except OSError:
+                    pass
+                for s in (client, server):
+                    try:
+                        s.shutdown(socket.SHUT_RDWR)
+                    except OSError:
+                        pass
+
+        def accept():
+            while True:
+                try:
+                    client, _ = self.listener.accept()
+                except OSError:
+                    return
+                threading.Thread(target=down, args=(client,), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+
+    def close(self):
+        self.listener.close()
