@@ -21,7 +21,7 @@ int64_t st_clock_mono_ms(void)
 void st_clock_text(int64_t wall_ms, char ret[static ST_CLOCK_TEXT])
 {
     static const char form[] = "0000-00-00T00:00:00Z";
-    static const char ends[] = {3, 6, 9, 12, 15, 18}; // last digit of each field
+    static const unsigned char ends[] = {3, 6, 9, 12, 15, 18}; // last digit of each field
     time_t t = (time_t)(wall_ms / 1000);
     struct tm tm;
     if (wall_ms <= 0 || !gmtime_r(&t, &tm) || tm.tm_year > 9999 - 1900) {

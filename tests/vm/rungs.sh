@@ -16,12 +16,12 @@ fi
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 # shellcheck disable=SC2016
-"$here/vm" run --kernel "$kernel" --mem 1024 --disk 1024 --big 0 --throttle gp3 --timeout 900 --out "$out" -- \
+"$here/vm" run --kernel "$kernel" --mem 1024 --disk 1024 --big 64 --throttle gp3 --timeout 900 --out "$out" -- \
 	"$build/stella-watchdog" "$build/vm-bin/workload" "$here/hang.sh" '
 	one() { # name, memory.oom.group, options
 		name=$1 group=$2; shift 2
 		g=/sys/fs/cgroup/$name; mkdir $g; echo 80M >$g/memory.max; echo 0 >$g/memory.swap.max 2>/dev/null; echo $group >$g/memory.oom.group
-		rm -f /data/mapped; echo 3 >/proc/sys/vm/drop_caches # what an earlier cgroup was charged for is not this one'"'"'s
+		echo 3 >/proc/sys/vm/drop_caches # what an earlier cgroup was charged for is not this one'"'"'s
 		./stella-watchdog run --cgroup $g --evidence /out/$name.jsonl "$@" 2>/out/$name.log & watchdog=$!
 		sleep 1
 		sh -c "echo \$\$ >$g/cgroup.procs; exec sh /payload/hang.sh" >/dev/null 2>&1 &
@@ -31,7 +31,7 @@ trap 'rm -rf "$out"' EXIT
 			case "$now" in *" node "*) seen=1 ;; *) [ "${seen:-0}" = 0 ] || break ;; esac
 		done
 		seen=0; sleep 2
-		echo "$name left:$now frozen=$(cat $g/cgroup.freeze) max=$(cat $g/memory.max) $(sed -n "s/^oom_kill /oom_kill=/p" $g/memory.events) after=${i}s" >>/out/results
+		echo "$name left:$now frozen=$(cat $g/cgroup.freeze) max=$(cat $g/memory.max) $(sed -n "s/^oom_kill /oom_kill=/p" $g/memory.events) after=${i}s" | tee -a /out/results
 		kill $watchdog; wait $watchdog 2>/dev/null; echo 1 >$g/cgroup.kill; sleep 1; rmdir $g
 	}
 	one culprit 0 --act culprit
