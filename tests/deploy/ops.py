@@ -16,7 +16,8 @@ import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.abspath(os.path.join(HERE, "..", ".."))
-sys.path[:0] = [os.path.join(HERE, ".."), os.path.join(HERE, "..", "service"), os.path.join(HERE, "..", "kubernetes"), os.path.join(HERE, "..", "act")]
+sys.path[:0] = [os.path.join(HERE, ".."), os.path.join(HERE, "..", "service"), os.path.join(HERE, "..", "kubernetes"), os.path.join(HERE, "..", "act"),
+                os.path.join(HERE, "..", "e2e")]
 import socket_client  # noqa: E402
 import tap  # noqa: E402
 from tap import ok  # noqa: E402
@@ -536,6 +537,33 @@ def test_gate():
         ok(r.returncode == want and len(calls) == tries and ("released" in r.stdout) == (want == 0), f"stella exits {codes}: gate {want}", r.stdout)
         why = parses("stella " + calls[0])
         ok(why is None and "--strict" in calls[0], f"it calls: stella {calls[0]}", why or "")
+    live_gate(gate)
+
+
+def live_gate(gate):
+    """With the program itself: in its own process, and by a service."""
+    from images import Image, egg, tar
+    good = [("etc/os-release", b"ID=debian\nVERSION_ID=12\n"), ("usr/lib/python3/dist-packages/a.egg-info", egg("a"))]
+    for name, entries in ("good", good), ("bad", good + [("usr/lib/node_modules/x/package.json", b'{"name": "x", "version": ')]):
+        with open(os.path.join(WORK, name + ".tar"), "wb") as f:
+            f.write(Image([tar(entries)]).docker_archive())
+    env = {**ENV, "PATH": os.path.dirname(STELLA) + ":" + os.environ["PATH"]}
+    for where in ["in its own process"] + ([] if "asan" in STELLA else ["by a service"]):  # workers run under RLIMIT_DATA
+        if where == "by a service":
+            with open(os.path.join(WORK, "serve.log"), "w", encoding="utf-8") as log:
+                serve = subprocess.Popen([STELLA, "serve"], env=env, stdout=log, stderr=log)
+            for _ in range(300):
+                if "ready:" in read(WORK, "serve.log"):
+                    break
+                time.sleep(0.1)
+        for name, code, word in ("good", 0, "released"), ("bad", 1, "blocked"), ("gone", 4, "blocked"):
+            out = os.path.join(WORK, name + ".json")
+            r = sh(gate, f"./{name}.tar", out, env=env, cwd=WORK)
+            ok(r.returncode == code and f"gate: {word}: ./{name}.tar" in r.stdout and os.path.exists(out) == (name != "gone") and
+               ("is with the service" in r.stdout) == (where == "by a service" and name != "gone"), f"{where}: {name}.tar: exit {code}, {word}", r.stdout)
+    if "asan" not in STELLA:
+        serve.terminate()
+        serve.wait(60)
 
 
 try:

@@ -49,6 +49,8 @@ type_ 'stella scanner workers inspect'
 type_ 'stella scanner jobs list --status failed --last 1h'
 type_ "stella image inspect <image-ref> --format json | jq '.size'"
 type_ 'stella scanner config get worker.memory_limit'
+type_ 'stella doctor --check check.scanner.memory-usage'
+type_ 'stella scanner jobs show "$(stella scanner jobs list --status failed --format json | jq -r ".[0].id")"'
 type_ 'stella scan image --image <image-ref> --profile-memory'
 type_ 'stella scanner logs --filter "sbom" --level debug --last 30m'
 type_ 'stella image layers <image-ref> --sort-by size'
@@ -66,6 +68,7 @@ type_ 'stella scanner config set cache.layer_dedup true'
 # Verification
 type_ 'stella scan image --image <image-ref>'
 type_ 'timeout -s INT 5 stella scanner workers stats --watch'
+type_ 'stella scanner workers stats'
 type_ 'stella scanner logs --filter "out of memory" --last 1h'
 # Beyond it: nothing since the restart; a large image goes to the pool; where the last scan ran.
 type_ 'stella scanner logs --filter "out of memory" --since-restart --fail-if-found'
@@ -73,7 +76,7 @@ type_ 'stella scanner config set routing.large_image_threshold 1Mi'
 type_ 'stella scan image --image <image-ref> --format cyclonedx-json'
 type_ 'stella scanner jobs list --format json'
 type_ 'stella scan image --image <image-ref> --local --cache off --format cyclonedx-json'
-type_ 'stella doctor --check check.scanner.memory-usage'
+type_ 'stella doctor --quick'
 scrape end
 kill -TERM $pid
 until_true 20 sh -c "! kill -0 $pid"
