@@ -25,9 +25,9 @@ static const unsigned char kinds[128] = {
     ['K'] = K_META,   ['V'] = K_META,    ['N'] = K_META, ['M'] = K_META,
 };
 static const unsigned char types[] = {
-    [K_FILE] = ST_TAR_FILE, [K_LINK] = ST_TAR_HARDLINK, [K_SYMLINK] = ST_TAR_SYMLINK,
-    [K_CHAR] = ST_TAR_CHAR, [K_BLOCK] = ST_TAR_BLOCK,   [K_DIR] = ST_TAR_DIR,
-    [K_FIFO] = ST_TAR_FIFO, [K_SPARSE] = ST_TAR_FILE,   [K_DUMPDIR] = ST_TAR_DIR,
+    [K_FILE] = ST_TAR_FILE, [K_LINK] = ST_TAR_HARDLINK,  [K_SYMLINK] = ST_TAR_SYMLINK,
+    [K_CHAR] = ST_TAR_CHAR, [K_BLOCK] = ST_TAR_BLOCKDEV, [K_DIR] = ST_TAR_DIR,
+    [K_FIFO] = ST_TAR_FIFO, [K_SPARSE] = ST_TAR_FILE,    [K_DUMPDIR] = ST_TAR_DIR,
 };
 
 int tar_corrupt(const struct st_tar *t, const char *what, struct st_err *err)

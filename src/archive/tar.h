@@ -7,7 +7,15 @@
 
 #include "stream/stream.h"
 
-enum st_tar_type { ST_TAR_FILE, ST_TAR_HARDLINK, ST_TAR_SYMLINK, ST_TAR_CHAR, ST_TAR_BLOCK, ST_TAR_DIR, ST_TAR_FIFO };
+enum st_tar_type {
+    ST_TAR_FILE,
+    ST_TAR_HARDLINK,
+    ST_TAR_SYMLINK,
+    ST_TAR_CHAR,
+    ST_TAR_BLOCKDEV,
+    ST_TAR_DIR,
+    ST_TAR_FIFO
+};
 
 struct st_tar_entry {
     // Normalised: no leading or trailing '/', no ".", no "..", no empty parts; "" is the root. ".." takes away the part
