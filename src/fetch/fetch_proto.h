@@ -6,7 +6,7 @@
 //             what credentials; certificates as fds ->
 //   DOCUMENT  ticket, name                         ->
 //                                      <-  GIVE       ticket, found, size [, file in memory]
-//   BLOB      ticket, name, from, size; pipe       ->
+//   BLOB      ticket, name, size, from, part; pipe ->     (part 1: `size` is not the blob's, but where the range ends)
 //                                                     (bytes go into the pipe, then it is closed)
 //   EXPORT    ticket, path and query, daemon, name,
 //             path of its socket; pipe             ->

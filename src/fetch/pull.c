@@ -148,10 +148,9 @@ static int document(struct st_remote *remote, struct st_sv name, int *ret_fd, ui
     }
 }
 
-static int blob(struct st_remote *remote, struct st_sv name, uint64_t from, uint64_t size, int *ret_fd,
-                uint64_t *ret_ticket, struct st_err *err)
+static int ask_blob(struct st_pull *p, struct st_sv name, uint64_t from, uint64_t size, bool part, int *ret_fd,
+                    struct st_err *err)
 {
-    struct st_pull *p = (struct st_pull *)remote;
     struct st_buf b;
     int ends[2];
     if (p->dead)
@@ -165,6 +164,7 @@ static int blob(struct st_remote *remote, struct st_sv name, uint64_t from, uint
     st_wire_put_sv(&o, name);
     st_wire_put_u64(&o, size);
     st_wire_put_u64(&o, from);
+    st_wire_put_u64(&o, part);
     int rc = st_proto_send(p->sock, &o, &ends[1], 1, err);
     st_buf_release(&b);
     close(ends[1]);
@@ -173,8 +173,22 @@ static int blob(struct st_remote *remote, struct st_sv name, uint64_t from, uint
         return -1;
     }
     *ret_fd = ends[0];
-    *ret_ticket = p->tickets;
     return 0;
+}
+
+static int blob(struct st_remote *remote, struct st_sv name, uint64_t from, uint64_t size, int *ret_fd,
+                uint64_t *ret_ticket, struct st_err *err)
+{
+    struct st_pull *p = (struct st_pull *)remote;
+    int rc = ask_blob(p, name, from, size, false, ret_fd, err);
+    *ret_ticket = p->tickets;
+    return rc;
+}
+
+static int range(struct st_remote *remote, struct st_sv name, uint64_t from, uint64_t to, int *ret_fd,
+                 struct st_err *err)
+{
+    return ask_blob((struct st_pull *)remote, name, from, to, true, ret_fd, err);
 }
 
 static bool failed(struct st_remote *remote, uint64_t ticket, struct st_err *ret_why)
@@ -437,8 +451,12 @@ int st_pull_open(const struct st_reference *ref, const struct st_pull_options *o
     if (!p)
         return st_err_nomem(err);
     st_mem_init(&p->mem, MEMORY, -1);
-    p->remote = (struct st_remote){
-        .document = document, .blob = blob, .failed = failed, .pid = -1, .private_bytes = ST_PULL_PRIVATE_BYTES};
+    p->remote = (struct st_remote){.document = document,
+                                   .blob = blob,
+                                   .range = range,
+                                   .failed = failed,
+                                   .pid = -1,
+                                   .private_bytes = ST_PULL_PRIVATE_BYTES};
     p->sock = -1;
     p->deadline_ms = opt->deadline_ms;
     p->interrupted = opt->interrupted;

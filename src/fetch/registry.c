@@ -256,7 +256,9 @@ static void job_start(struct st_job *j)
                                 .tls = &e->tls,
                                 .plain = e->plain && (e->flags & ST_FETCH_E_INSECURE),
                                 .from = j->from,
-                                .size = j->kind == ST_JOB_BLOB ? j->size : 0,
+                                .size = j->kind == ST_JOB_BLOB && !j->part ? j->size : 0,
+                                .to = j->part ? j->size : 0,
+                                .ranged = j->part,
                                 .resume = j->kind == ST_JOB_BLOB,
                                 .max = j->kind == ST_JOB_BLOB ? j->size - j->from : ST_IMAGE_DOC_MAX,
                                 .sink = j->kind == ST_JOB_BLOB ? st_job_sink : NULL,
@@ -308,6 +310,7 @@ static int take_blob(struct st_registry *r, uint64_t ticket, struct st_sv name, 
 {
     char digest[72];
     uint64_t size = st_wire_max(&m->in, INT64_MAX), from = st_wire_max(&m->in, size);
+    bool part = st_wire_max(&m->in, 1);
     if (!st_wire_ok(&m->in) || m->n_fds != 1 || !digest_of_name(name, digest))
         return st_err_set(err, ST_E_INTERNAL, "a blob that makes no sense");
     if (r->n_blobs >= ST_REGISTRY_BLOBS_MAX)
@@ -319,6 +322,7 @@ static int take_blob(struct st_registry *r, uint64_t ticket, struct st_sv name, 
     j->out = st_take_fd(&m->fds[0]);
     j->from = from;
     j->size = size;
+    j->part = part;
     fcntl(j->out, F_SETFL, O_WRONLY | O_NONBLOCK);
     if (from == size) // nothing to read: the pipe closes at once
         st_job_free(j);

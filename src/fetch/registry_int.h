@@ -38,6 +38,7 @@ struct st_job {
     char digest[72]; // sha256:...; empty for TOP by tag
     size_t endpoint;
     uint64_t from, size; // BLOB
+    bool part;           // BLOB: `size` is where the range ends, and a server that sends more is of no use
     int out;             // BLOB: the pipe, owned
     struct st_buf rest;  // what the pipe had no room for
     struct st_http_exchange *x;

@@ -46,6 +46,8 @@ static int head_complete(struct st_http_exchange *x)
             return st_err_set(&x->err, ST_E_CORRUPT, "%s: asked for bytes from %llu on, got '" ST_SV_FMT "'",
                               x->now_origin.host, (unsigned long long)done, ST_SV_ARG(st_sv_sub(range, 0, 80)));
         x->r.total = total;
+    } else if (x->q.ranged) {
+        return st_err_set(&x->err, ST_E_FAILED, "%s does not give a part of a blob", x->now_origin.host);
     } else {
         x->skip = done;
         x->r.total = has_length ? length : 0;
@@ -101,6 +103,7 @@ static size_t deliver(struct st_http_exchange *x, struct st_sv s)
     size_t n = s.len, skipped = (size_t)ST_MIN(x->skip, (uint64_t)s.len);
     s = st_sv_from(s, skipped);
     uint64_t left = x->q.to ? x->q.to - x->q.from - x->r.delivered : UINT64_MAX;
+    bool more = s.len > left || x->r.status != 206; // than was asked for
     if (s.len > left)
         s.len = (size_t)left;
     if (s.len > x->q.max - x->r.delivered) {
@@ -120,7 +123,7 @@ static size_t deliver(struct st_http_exchange *x, struct st_sv s)
     x->r.delivered += s.len;
     x->got += s.len;
     x->enough = s.len == left;
-    return x->enough ? 0 : n; // 0 ends the transfer
+    return x->enough && more ? 0 : n; // 0 ends the transfer, and with it the connection
 }
 
 static size_t on_body(char *p, size_t one, size_t n, void *ctx)

@@ -129,6 +129,7 @@ struct st_http_request {
     bool once;         // never try again on a failure that leaves open whether the request was carried out (POST)
     uint64_t from, to; // bytes [from, to) of the representation; to 0: to its end
     uint64_t size;     // of the whole, if it is known: some servers take no range without its last byte. 0: not known
+    bool ranged;       // a server that answers with more than [from, to) is an error (ST_E_FAILED), not read through
     bool resume;       // its bytes never change (named by digest)
     uint64_t max;      // body bytes at most: more is ST_E_LIMIT, seen before it is delivered. 0: not allowed
     struct st_http_times times;

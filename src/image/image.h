@@ -6,6 +6,7 @@
 #ifndef ST_IMAGE_IMAGE_H
 #define ST_IMAGE_IMAGE_H
 
+#include "archive/toc.h"
 #include "base/mem.h"
 #include "inventory/inventory.h"
 
@@ -63,6 +64,7 @@ struct st_image_layer {
     struct st_blob blob;
     struct st_sv name; // of the blob; empty for a foreign layer that is absent and for rootfs
     bool foreign;      // non-distributable media type or urls; blob.where tells whether its bytes are there anyhow
+    struct st_toc_place toc; // of a remote layer: the table of contents that its manifest names
 };
 
 struct st_image {

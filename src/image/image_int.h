@@ -50,6 +50,8 @@ struct st_descriptor {
     struct st_sv ref_name;       // annotation org.opencontainers.image.ref.name
     struct st_sv image_name;     // annotation io.containerd.image.name
     struct st_sv reference_type; // annotation vnd.docker.reference.type
+    // Annotations of a layer that can be read in parts: st_toc_annotations.
+    struct st_sv estargz, zstd_checksum, zstd_position;
 };
 
 // Index and manifest are one record: which of the two a document is, is told by its members.

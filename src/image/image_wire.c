@@ -3,7 +3,7 @@
 #include "base/wire.h"
 #include "image/image.h"
 
-#define IMAGE_WIRE_VERSION 1u
+#define IMAGE_WIRE_VERSION 2u
 #define TEXTS_MAX 65536 // tags, warnings, labels: as many as a document may hold
 
 // Texts of an image in the order of the form.
@@ -36,6 +36,7 @@ static void put_layer(struct st_wire_out *w, const struct st_subject_layer *s, c
     st_wire_put_u64(w, l->blob.length);
     st_wire_put_sv(w, l->name);
     st_wire_put_u64(w, l->foreign);
+    st_toc_put_place(w, &l->toc);
 }
 
 int st_image_encode(const struct st_image *img, struct st_buf *out, struct st_err *err)
@@ -138,7 +139,7 @@ static bool layer_ok(const struct st_subject_layer *s, const struct st_image_lay
 
 static int get_layers(struct st_wire_in *r, struct st_arena *a, struct st_image *img, struct st_err *err)
 {
-    size_t n = get_count(r, 10, ST_IMAGE_LAYERS_MAX);
+    size_t n = get_count(r, 11, ST_IMAGE_LAYERS_MAX);
     if (n == 0)
         return 0;
     struct st_subject_layer *s = st_arena_array(a, n, sizeof *s, err);
@@ -156,6 +157,7 @@ static int get_layers(struct st_wire_in *r, struct st_arena *a, struct st_image 
         l[i].blob.length = st_wire_u64(r);
         l[i].name = st_wire_sv(r);
         l[i].foreign = st_wire_max(r, 1);
+        l[i].toc = st_toc_get_place(r);
         if (!r->failed && !layer_ok(&s[i], &l[i], img->kind))
             r->failed = true;
     }

@@ -21,6 +21,9 @@ struct st_remote {
     bool lists;             // it knows which layers there are, and asks nobody: a manifest's word is not enough
     pid_t pid;              // of the process, for the memory of the tree
     uint64_t private_bytes; // what that process costs, beside the budget of the scan
+    // As `blob`, for [from, to), a part of it, from a server that can give parts; a pipe that ends early is all
+    // that tells of another one. NULL: there is no such thing.
+    int (*range)(struct st_remote *r, struct st_sv name, uint64_t from, uint64_t to, int *ret_fd, struct st_err *err);
 };
 
 #endif

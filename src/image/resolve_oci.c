@@ -347,8 +347,10 @@ static int place_layer(struct oci *o, size_t i, const struct st_descriptor *d, s
         il->blob = (struct st_blob){.where = ST_BLOB_ABSENT};
         return 0;
     }
-    if (il->blob.where == ST_BLOB_REMOTE)
+    if (il->blob.where == ST_BLOB_REMOTE) {
         il->blob.length = d->size.value;
+        il->toc = st_toc_annotations(d->estargz, d->zstd_checksum, d->zstd_position);
+    }
     if (il->blob.length != d->size.value)
         return st_err_set(err, ST_E_CORRUPT, "layer %zu " ST_SV_FMT " has %llu bytes, not the %llu of its descriptor",
                           i, ST_SV_ARG(d->digest), (unsigned long long)il->blob.length,

@@ -36,12 +36,13 @@ static const struct {
     bool (*magic)(const unsigned char *p);
     struct st_stream *(*open)(struct st_mem *mem, struct st_stream *inner, struct st_err *err);
     uint64_t (*window)(struct st_sv head);
+    void (*again)(struct st_stream *s, struct st_stream *inner); // NULL: nobody has needed it
 } codecs[ST_CODEC_MAX] = {
-    [ST_CODEC_NONE] = {"none", 0, NULL, NULL, NULL},
-    [ST_CODEC_GZIP] = {"gzip", 3, gzip_magic, st_gzip_new, NULL},
-    [ST_CODEC_ZSTD] = {"zstd", 4, zstd_magic, st_zstd_new, st_zstd_window},
-    [ST_CODEC_XZ] = {"xz", 6, xz_magic, st_xz_new, st_xz_window},
-    [ST_CODEC_BZIP2] = {"bzip2", 10, bzip2_magic, st_bzip2_new, NULL},
+    [ST_CODEC_NONE] = {"none", 0, NULL, NULL, NULL, NULL},
+    [ST_CODEC_GZIP] = {"gzip", 3, gzip_magic, st_gzip_new, NULL, st_gzip_again},
+    [ST_CODEC_ZSTD] = {"zstd", 4, zstd_magic, st_zstd_new, st_zstd_window, st_zstd_again},
+    [ST_CODEC_XZ] = {"xz", 6, xz_magic, st_xz_new, st_xz_window, NULL},
+    [ST_CODEC_BZIP2] = {"bzip2", 10, bzip2_magic, st_bzip2_new, NULL, NULL},
 };
 
 const char *st_codec_name(enum st_codec codec)
@@ -74,6 +75,11 @@ struct st_stream *st_stream_decode(struct st_mem *mem, struct st_stream *inner, 
     if (!s)
         st_stream_free(inner);
     return s;
+}
+
+void st_stream_decode_again(enum st_codec codec, struct st_stream *decoder, struct st_stream *inner)
+{
+    codecs[codec].again(decoder, inner);
 }
 
 // ---- detection ------------------------------------------------------------------------------------------

@@ -215,6 +215,17 @@ static void gzip_free(struct st_stream *s)
     st_mem_free(g->mem, g, sizeof *g);
 }
 
+void st_gzip_again(struct st_stream *s, struct st_stream *inner)
+{
+    struct gzip *g = (struct gzip *)s;
+    st_stream_free(g->inner);
+    g->inner = inner;
+    g->state = HEAD;
+    g->members = 0;
+    s->cur = s->end = g->out;
+    s->end_pos = 0;
+}
+
 static const struct st_stream_ops gzip_ops = {gzip_fill, NULL, gzip_free};
 
 struct st_stream *st_gzip_new(struct st_mem *mem, struct st_stream *inner, struct st_err *err)

@@ -219,6 +219,17 @@ static void zstd_free(struct st_stream *s)
     st_mem_free(z->mem, z, sizeof *z);
 }
 
+void st_zstd_again(struct st_stream *s, struct st_stream *inner)
+{
+    struct zstd *z = (struct zstd *)s;
+    st_stream_free(z->inner);
+    z->inner = inner;
+    z->in_frame = z->broken = false;
+    z->frames = 0;
+    s->cur = s->end = NULL;
+    s->end_pos = 0;
+}
+
 static const struct st_stream_ops zstd_ops = {zstd_fill, NULL, zstd_free};
 
 struct st_stream *st_zstd_new(struct st_mem *mem, struct st_stream *inner, struct st_err *err)

@@ -89,6 +89,9 @@ uint64_t st_codec_window(enum st_codec codec, struct st_sv head);
 // budget: ST_E_MEMORY with need_bytes set to what the decoder wants.
 struct st_stream *st_stream_decode(struct st_mem *mem, struct st_stream *inner, enum st_codec codec,
                                    struct st_err *err);
+// The decoder (that st_stream_decode made for ST_CODEC_GZIP or _ZSTD) begins anew, on `inner` (owned; the one before is
+// freed). Its buffers stay: for many short streams, each of which would cost more to prepare for than to decode.
+void st_stream_decode_again(enum st_codec codec, struct st_stream *decoder, struct st_stream *inner);
 // Look at the first bytes of `inner` (owned) and decode as they say; NONE hands `inner` back.
 struct st_stream *st_stream_detect(struct st_mem *mem, struct st_stream *inner, enum st_codec *ret_codec,
                                    struct st_err *err);

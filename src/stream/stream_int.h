@@ -21,6 +21,9 @@ struct st_stream *st_gzip_new(struct st_mem *mem, struct st_stream *inner, struc
 struct st_stream *st_zstd_new(struct st_mem *mem, struct st_stream *inner, struct st_err *err);
 struct st_stream *st_xz_new(struct st_mem *mem, struct st_stream *inner, struct st_err *err);
 struct st_stream *st_bzip2_new(struct st_mem *mem, struct st_stream *inner, struct st_err *err);
+// st_stream_decode_again.
+void st_gzip_again(struct st_stream *s, struct st_stream *inner);
+void st_zstd_again(struct st_stream *s, struct st_stream *inner);
 uint64_t st_zstd_window(struct st_sv head);
 uint64_t st_xz_window(struct st_sv head);
 

@@ -475,6 +475,8 @@ static void test_wire(struct st_mem *mem, struct st_arena *a)
         struct st_image_layer layer;
     } bad_layers[] = {
         {"absent, not foreign", {{ST_BLOB_ABSENT, 0, 0}, ST_SV_INIT(""), false}},
+        {"a table of contents without a digest",
+         {{ST_BLOB_REMOTE, 0, 7}, ST_SV_INIT("x"), false, {.kind = ST_TOC_ESTARGZ, .digest = "0123"}}},
         {"a tree in an image", {{ST_BLOB_TREE, 0, 7}, ST_SV_INIT("x"), false}},
         {"a kept document", {{ST_BLOB_KEPT, 0, 7}, ST_SV_INIT("x"), false}},
         {"another size", {{ST_BLOB_RANGE, 0, 8}, ST_SV_INIT("x"), false}},

@@ -99,6 +99,32 @@ static void test_fixtures(void)
     }
 }
 
+// One decoder for one stream after the other: after all of it, after its first bytes, after damage.
+static void test_again(void)
+{
+    for (size_t i = 0; i < ST_LEN(fixtures); i++) {
+        if (fixtures[i].codec != ST_CODEC_GZIP && fixtures[i].codec != ST_CODEC_ZSTD)
+            continue;
+        struct st_mem mem;
+        struct st_err err = {0};
+        st_mem_init(&mem, BUDGET, -1);
+        struct st_sv in = load("stream", fixtures[i].name);
+        struct st_stream *s = st_stream_decode(&mem, chop_new(in, 100), fixtures[i].codec, &err);
+        bool good = st_stream_drain(s, &err) == (int64_t)expect_len;
+        st_stream_decode_again(fixtures[i].codec, s, chop_new(in, 7));
+        char head[10];
+        good &= st_stream_pos(s) == 0 && st_stream_read(s, head, sizeof head, &err) == sizeof head;
+        good &= memcmp(head, expect, sizeof head) == 0;
+        st_stream_decode_again(fixtures[i].codec, s, chop_new(st_sv_sub(in, 0, in.len / 2), 1000));
+        good &= st_stream_drain(s, NULL) < 0 || fixtures[i].members > 1;
+        st_stream_decode_again(fixtures[i].codec, s, chop_new(in, 1000));
+        TAP_OK(good && outcome(s, &err) == 1, "again: %s: %s", fixtures[i].name, err.text);
+        TAP_OK(mem.used == 0, "again: nothing is left behind");
+        st_mem_release(&mem);
+        free((char *)in.ptr);
+    }
+}
+
 static void test_cut(void)
 {
     for (size_t i = 0; i < ST_LEN(fixtures); i++) {
@@ -515,6 +541,7 @@ int main(void)
 {
     make_expect();
     test_fixtures();
+    test_again();
     test_cut();
     test_damage();
     test_trailing();
