@@ -56,8 +56,10 @@ static const struct st_opt options[] = {
              "have no digest that could be checked without reading them",
      .def = "off", .def_text = "what cache.layer_dedup says: off", .env = "STELLA_CACHE"},
     {"verify", 0, ST_OPT_ENUM_AT(struct raw, verify), .arg = "WHAT",
-     .help = "digests to check; blob is what is stored, full adds what it unpacks to", .def = "blob",
-     .choices = verifies},
+     .help =
+         "digests to check; blob is what is stored (or its table of contents, of a layer that is read in parts), full "
+         "adds what it unpacks to and reads every layer whole",
+     .def = "blob", .choices = verifies},
     {"strict", 0, ST_OPT_FLAG_AT(struct raw, strict), .help = "exit 1 when a file could not be read (an unknown)"},
     {"keep-going", 0, ST_OPT_FLAG_AT(struct raw, keep_going),
      .help = "when a layer is damaged, write what the others say, marked incomplete; exits 1 still"},

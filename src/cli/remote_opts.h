@@ -37,7 +37,8 @@ extern const struct st_choice st_source_choices[];
          .def_text = "no limit",                                                                                     \
          .min = 1024},                                                                                               \
     {                                                                                                                \
-        "verbose", 'v', ST_OPT_FLAG_AT(type, field.verbose), .help = "say each request that is made"                 \
+        "verbose", 'v', ST_OPT_FLAG_AT(type, field.verbose),                                                         \
+            .help = "say each request that is made and what is decided"                                              \
     }
 
 #endif

@@ -53,8 +53,8 @@ const volatile int *st_cli_catch_signals(void);
 struct st_scan_show {
     struct st_progress progress;
     enum st_progress_mode mode;
-    bool quiet, unknowns; // unknowns: named even when quiet
-    bool profile;
+    bool quiet, unknowns;  // unknowns: named even when quiet
+    bool profile, verbose; // verbose: what was decided and measured, a line each
     uint64_t memory;
     const char *profile_output;
     void (*subject)(void *ctx, struct st_sv digest, uint64_t size); // NULL allowed

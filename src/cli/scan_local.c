@@ -183,6 +183,7 @@ static int scan(struct record *r, const struct st_scan_ask *ask, struct st_err *
                                 .quiet = ask->quiet,
                                 .unknowns = ask->options.strict,
                                 .profile = ask->profile,
+                                .verbose = ask->remote.verbose,
                                 .memory = ask->memory,
                                 .profile_output = ask->profile_output,
                                 .subject = note_subject,

@@ -75,6 +75,15 @@ static void tell_warn(void *ctx, const char *text)
     st_cli_warn("%s", text);
 }
 
+static void tell_log(void *ctx, const char *text)
+{
+    struct st_scan_show *s = ctx;
+    if (!s->verbose)
+        return;
+    st_progress_clear(&s->progress);
+    st_cli_note("%s", text);
+}
+
 static void tell_note(void *ctx, const char *text)
 {
     if (!((struct st_scan_show *)ctx)->quiet)
@@ -125,6 +134,7 @@ void st_scan_show_begin(struct st_scan_show *s)
                                         .layer_bytes = tell_bytes,
                                         .layer_done = tell_done,
                                         .end = tell_end,
-                                        .warn = tell_warn};
+                                        .warn = tell_warn,
+                                        .log = tell_log};
     s->engine = (struct st_engine_observer){.ctx = s, .scan = &s->scan, .note = tell_note, .written = written};
 }

@@ -32,7 +32,11 @@ static int bad_message(struct st_err *err)
 
 // ---- asking the parent ----------------------------------------------------------------------------------------------
 
-static int ask(enum st_proto_tag tag, struct st_sv name, uint64_t offset, uint64_t *ret_size, int *ret_fd,
+struct part {
+    uint64_t from, to; // ASK_BYTES
+};
+
+static int ask(enum st_proto_tag tag, struct st_sv name, struct part part, uint64_t *ret_size, int *ret_fd,
                struct st_err *err)
 {
     struct st_mem mem;
@@ -40,10 +44,12 @@ static int ask(enum st_proto_tag tag, struct st_sv name, uint64_t offset, uint64
     struct st_buf b;
     st_buf_init(&b, &mem);
     struct st_wire_out o = st_proto_begin(&b, tag);
-    if (tag == ST_PROTO_ASK_BYTES)
-        st_wire_put_u64(&o, offset);
-    else
+    if (tag == ST_PROTO_ASK_BYTES) {
+        st_wire_put_u64(&o, part.from);
+        st_wire_put_u64(&o, part.to);
+    } else {
         st_wire_put_sv(&o, name);
+    }
     int rc = st_proto_send(ST_PROTO_SOCKET, &o, NULL, 0, err);
     char *in = rc == 0 ? st_mem_alloc(&mem, ST_PROTO_MAX, err) : NULL;
     struct st_proto_msg m = {0};
@@ -75,7 +81,7 @@ static int asked_find(void *ctx, struct st_sv name, struct st_blob *ret, struct 
     (void)ctx;
     ST_AUTO_CLOSE int fd = -1;
     uint64_t size = 0;
-    if (ask(ST_PROTO_ASK_BLOB, name, 0, &size, &fd, err))
+    if (ask(ST_PROTO_ASK_BLOB, name, (struct part){0}, &size, &fd, err))
         return -1;
     *ret = (struct st_blob){.where = fd >= 0 ? ST_BLOB_FILE : ST_BLOB_REMOTE, .length = size};
     return fd >= 0 || size > 0;
@@ -87,7 +93,7 @@ static int asked_read(void *ctx, struct st_sv name, uint64_t max, struct st_aren
     (void)ctx;
     ST_AUTO_CLOSE int fd = -1;
     uint64_t size = 0;
-    if (ask(ST_PROTO_ASK_BLOB, name, 0, &size, &fd, err))
+    if (ask(ST_PROTO_ASK_BLOB, name, (struct part){0}, &size, &fd, err))
         return -1;
     if (fd < 0) // there is none, or it is a layer's name
         return 0;
@@ -175,7 +181,7 @@ static int asked_fill(struct st_stream *s, struct st_err *err)
     struct asked *a = (struct asked *)s;
     uint64_t unused;
     if (!a->pipe) {
-        if (ask(ST_PROTO_ASK_BYTES, ST_SV(""), s->end_pos, &unused, &a->fd, err))
+        if (ask(ST_PROTO_ASK_BYTES, ST_SV(""), (struct part){s->end_pos, 0}, &unused, &a->fd, err))
             return -1;
         if (a->fd < 0)
             return st_err_set(err, ST_E_INTERNAL, "no bytes were given");
@@ -231,6 +237,28 @@ struct blob_range {
     uint64_t offset, length;
 };
 
+// A part is asked for at once, so that it is on its way while another is read.
+static int asked_range(void *ctx, uint64_t from, uint64_t to, struct st_stream **ret, struct st_err *err)
+{
+    struct st_mem *mem = ((struct blob_range *)ctx)->mem;
+    uint64_t unused;
+    struct asked *a = (struct asked *)asked_new(mem, err);
+    if (!a)
+        return -1;
+    if (ask(ST_PROTO_ASK_BYTES, ST_SV(""), (struct part){from, to}, &unused, &a->fd, err) == 0) {
+        if (a->fd < 0)
+            st_err_set(err, ST_E_INTERNAL, "no bytes were given");
+        else
+            a->pipe = st_stream_pipe(mem, a->fd, err);
+    }
+    if (!a->pipe) {
+        asked_free(&a->s);
+        return -1;
+    }
+    *ret = &a->s;
+    return 0;
+}
+
 static int open_range(void *ctx, struct st_stream **ret, struct st_err *err)
 {
     struct blob_range *r = ctx;
@@ -262,7 +290,39 @@ static int scan_to(struct st_mem *mem, const struct st_layer_source *src, struct
     return rc;
 }
 
-int st_job_layer(struct st_proto_msg *m, struct st_layer_watch *watch, struct st_err *err)
+static int begin_anew(int out, struct st_err *err)
+{
+    return ftruncate(out, 0) || lseek(out, 0, SEEK_SET) ? st_err_sys(err, "fragment") : 0;
+}
+
+// The same for a layer: by its table of contents where it has one, else, or when that does not do, as a stream; from
+// the checkpoint in `part`, else, or when it is of other bytes, from the beginning.
+static int scan_some_way(struct st_mem *mem, const struct st_layer_source *src, struct st_layer_options *opt,
+                         const struct st_toc_place *toc, struct st_layer_part *part, int out, struct st_err *ret_whole,
+                         struct st_err *err)
+{
+    struct st_layer_stats stats = {0};
+    struct st_layer_options lazy = *opt;
+    lazy.part = NULL;
+    lazy.digest[0] = lazy.diff_id[0] = '\0';
+    lazy.toc = toc;
+    if (toc->kind != ST_TOC_NONE && scan_to(mem, src, &lazy, out, &stats, ret_whole) == 0)
+        return 0;
+    if (toc->kind != ST_TOC_NONE && begin_anew(out, err))
+        return -1;
+    struct st_err why = {0};
+    opt->before = stats.stored;
+    int rc = scan_to(mem, src, opt, out, &stats, &why);
+    if (rc && why.code == ST_E_CONFLICT && opt->part) { // the checkpoint is of other bytes
+        part->resume = false;
+        rc = begin_anew(out, &why) || scan_to(mem, src, opt, out, &stats, &why) ? -1 : 0;
+    }
+    if (rc && err)
+        *err = why;
+    return rc;
+}
+
+int st_job_layer(struct st_proto_msg *m, struct st_layer_watch *watch, struct st_err *ret_whole, struct st_err *err)
 {
     struct st_mem mem;
     struct st_layer_options opt = {.watch = watch};
@@ -291,6 +351,8 @@ int st_job_layer(struct st_proto_msg *m, struct st_layer_watch *watch, struct st
     opt.want_diff_id = st_wire_max(&m->in, 1);
     get_hex(&m->in, opt.digest);
     get_hex(&m->in, opt.diff_id);
+    struct st_toc_place toc = st_toc_get_place(&m->in);
+    opt.length = blob.length;
     struct st_sv skip[16];
     opt.n_skip = st_wire_count(&m->in, 1);
     if (opt.n_skip > ST_LEN(skip))
@@ -298,20 +360,13 @@ int st_job_layer(struct st_proto_msg *m, struct st_layer_watch *watch, struct st
     for (size_t i = 0; i < opt.n_skip; i++)
         skip[i] = st_wire_sv(&m->in);
     opt.skip = skip;
-    if (!st_wire_ok(&m->in))
+    if (!st_wire_ok(&m->in) || (toc.kind != ST_TOC_NONE && blob.from != ST_JOB_ASKED))
         return bad_message(err);
-    struct st_layer_source src = {open_range, &blob, blob.from != ST_JOB_PIPE};
-    struct st_layer_stats stats;
-    struct st_err why = {0};
-    int rc = scan_to(&mem, &src, &opt, m->fds[0], &stats, &why);
-    if (rc && why.code == ST_E_CONFLICT && opt.part) { // the checkpoint is of other bytes: from the beginning
-        part.resume = false;
-        rc = ftruncate(m->fds[0], 0) || lseek(m->fds[0], 0, SEEK_SET)
-                 ? st_err_sys(&why, "fragment")
-                 : scan_to(&mem, &src, &opt, m->fds[0], &stats, &why);
-    }
-    if (rc && err)
-        *err = why;
+    struct st_layer_source src = {.open = open_range,
+                                  .ctx = &blob,
+                                  .again = blob.from != ST_JOB_PIPE,
+                                  .range = blob.from == ST_JOB_ASKED ? asked_range : NULL};
+    int rc = scan_some_way(&mem, &src, &opt, &toc, &part, m->fds[0], ret_whole, err);
     st_mem_release(&mem);
     return rc;
 }
@@ -353,7 +408,7 @@ static int stream_layer(struct streaming *s, const struct st_tar_entry *e, struc
 {
     ST_AUTO_CLOSE int out = -1;
     uint64_t unused;
-    if (ask(ST_PROTO_ASK_OUT, ST_SV(""), 0, &unused, &out, err))
+    if (ask(ST_PROTO_ASK_OUT, ST_SV(""), (struct part){0}, &unused, &out, err))
         return -1;
     struct st_sv name; // the entry's path does not outlive the scan
     if (st_arena_dup(&s->arena, e->path, &name, err))
@@ -362,7 +417,7 @@ static int stream_layer(struct streaming *s, const struct st_tar_entry *e, struc
     struct st_layer_options opt = {.watch = s->watch};
     opt.want_digest = s->verify != ST_VERIFY_NONE;
     opt.want_diff_id = s->verify == ST_VERIFY_FULL || (opt.want_digest && !st_sv_starts(name, ST_SV("blobs/")));
-    struct st_layer_source src = {open_member, s, false};
+    struct st_layer_source src = {.open = open_member, .ctx = s};
     struct st_layer_stats stats;
     struct st_err why = {0};
     if (scan_to(&s->mem, &src, &opt, out, &stats, &why)) {

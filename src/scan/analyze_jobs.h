@@ -22,9 +22,10 @@ enum st_job_from { ST_JOB_FILE, ST_JOB_PIPE, ST_JOB_ASKED, ST_JOB_FROM_MAX };
 //   fds: out [, archive]
 int st_job_index(struct st_proto_msg *m, struct st_err *err);
 // LAYER: mem, enum st_job_from, entries between checkpoints (0: none), go on from them, offset, length, want digest,
-// want diff ID, digest, diff ID, count and paths to skip.
+// want diff ID, digest, diff ID, table of contents (st_toc_put_place), count and paths to skip.
 //   fds: out [, blob unless it is asked for] [, checkpoints] [, spill]
-int st_job_layer(struct st_proto_msg *m, struct st_layer_watch *watch, struct st_err *err);
+// ret_whole: why a layer with a table was read as a stream; code 0: it was not, or has none.
+int st_job_layer(struct st_proto_msg *m, struct st_layer_watch *watch, struct st_err *ret_whole, struct st_err *err);
 // STREAM: mem, want digests, pin, tag, wanted and host platform as INDEX. fds: out, input [, spill]
 int st_job_stream(struct st_proto_msg *m, struct st_layer_watch *watch, uint64_t *ret_fragments, struct st_err *err);
 

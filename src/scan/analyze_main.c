@@ -69,7 +69,7 @@ static int hello(struct st_buf *b, const struct st_sandbox_report *rep, struct s
 
 static int serve_one(struct st_proto_msg *m, struct st_buf *b, struct st_layer_watch *watch, struct st_err *err)
 {
-    struct st_err e = {0};
+    struct st_err e = {0}, whole = {0};
     uint64_t fragments = 0;
     int rc;
     switch (m->tag) {
@@ -77,7 +77,7 @@ static int serve_one(struct st_proto_msg *m, struct st_buf *b, struct st_layer_w
         rc = st_job_index(m, &e);
         break;
     case ST_PROTO_LAYER:
-        rc = st_job_layer(m, watch, &e);
+        rc = st_job_layer(m, watch, &whole, &e);
         break;
     case ST_PROTO_STREAM:
         rc = st_job_stream(m, watch, &fragments, &e);
@@ -87,10 +87,12 @@ static int serve_one(struct st_proto_msg *m, struct st_buf *b, struct st_layer_w
     }
     st_proto_close_fds(m);
     struct st_wire_out o = st_proto_begin(b, rc ? ST_PROTO_FAIL : ST_PROTO_DONE);
-    if (rc)
+    if (rc) {
         st_proto_put_err(&o, &e);
-    else
+    } else {
         st_wire_put_u64(&o, fragments);
+        st_wire_put_sv(&o, st_sv_of(whole.text));
+    }
     return st_proto_send(ST_PROTO_SOCKET, &o, NULL, 0, err);
 }
 

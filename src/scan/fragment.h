@@ -17,7 +17,7 @@
 #include "inventory/package.h"
 #include "stream/stream.h"
 
-#define ST_FRAGMENT_VERSION 1u
+#define ST_FRAGMENT_VERSION 2u
 #define ST_FRAGMENT_RECORD_MAX (4u << 20) // longest payload; a longer record is refused by both sides
 
 enum st_frag_tag {
@@ -57,6 +57,9 @@ struct st_layer_stats {
     uint64_t peak;                   // memory budget used at most
     char digest[ST_DIGEST_HEX + 1];  // of the blob as stored; "" when not computed
     char diff_id[ST_DIGEST_HEX + 1]; // of the tar stream; "" when not computed
+    // Of the table of contents (struct st_toc_place) that the layer was read by; "" when it was read as a stream. Then
+    // `digest` and `diff_id` are not known, `bytes` is 0, and `stored` is what was asked for of the blob.
+    char toc[ST_DIGEST_HEX + 1];
 };
 
 // ---- writing --------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@
 // format never leaves a machine).
 struct st_frag_end {
     uint64_t entries, files, bytes, stored, rereads, reread_bytes, spilled, peak;
-    char digest[ST_DIGEST_HEX], diff_id[ST_DIGEST_HEX]; // NUL bytes when not computed
+    char digest[ST_DIGEST_HEX], diff_id[ST_DIGEST_HEX], toc[ST_DIGEST_HEX]; // NUL bytes when not computed
 };
 #define ST_FRAG_END_RECORD (1 + 2 + sizeof(struct st_frag_end)) // tag, two-byte length, payload
 #define ST_FRAG_TAIL (ST_FRAG_END_RECORD + ST_DIGEST_HEX)

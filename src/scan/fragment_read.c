@@ -168,6 +168,7 @@ int st_frag_stats(struct st_mem *mem, int fd, struct st_layer_stats *ret, struct
     };
     memcpy(ret->digest, e.digest, ST_DIGEST_HEX);
     memcpy(ret->diff_id, e.diff_id, ST_DIGEST_HEX);
+    memcpy(ret->toc, e.toc, ST_DIGEST_HEX);
     return 0;
 }
 

@@ -301,6 +301,7 @@ int st_frag_finish(struct st_frag_writer *w, const struct st_layer_stats *s, str
     };
     memcpy(fixed.digest, s->digest, ST_DIGEST_HEX);
     memcpy(fixed.diff_id, s->diff_id, ST_DIGEST_HEX);
+    memcpy(fixed.toc, s->toc, ST_DIGEST_HEX);
     if (put_record(w, ST_FRAG_END, st_sv_mem(&fixed, sizeof fixed), err))
         return -1;
     char hex[ST_DIGEST_HEX + 1];

@@ -1,5 +1,6 @@
 #include "scan/fragstore.h"
 
+#include "archive/toc.h"
 #include "base/ckd.h"
 #include "base/fd.h"
 
@@ -55,6 +56,13 @@ void st_fragstore_name(const char *hex, char ret[static ST_FRAGSTORE_NAME])
 {
     snprintf(ret, ST_FRAGSTORE_NAME, "%.*s.%016" PRIx64 ".frag", ST_DIGEST_HEX, hex,
              st_catalogers_version() ^ ST_FRAGMENT_VERSION);
+}
+
+void st_fragstore_toc_name(const struct st_toc_place *toc, char ret[static ST_FRAGSTORE_NAME])
+{
+    char hex[ST_FRAGSTORE_NAME];
+    st_fragstore_name(toc->digest, hex);
+    snprintf(ret, ST_FRAGSTORE_NAME, "%c-%.*s", toc->kind == ST_TOC_ESTARGZ ? 'e' : 'z', ST_FRAGSTORE_NAME - 3, hex);
 }
 
 int st_fragstore_get(struct st_fragstore *s, struct st_mem *mem, const char *name)

@@ -3,10 +3,13 @@
 // at any time. Safe for many processes at once.
 //
 //   DIR/layers/<sha256 of the stored blob>.<cataloger set>.frag        the cache
+//   DIR/layers/<e or z>-<sha256 of its table of contents>.<cataloger set>.frag
 //   DIR/layers/.counts                                                 how it did
 //   DIR/jobs/<subject>/<layer>.frag                                   checkpoints
 //
 // Trust: a fragment is filed under a digest that this scan computed from the bytes it came from, never under a claim.
+// One that was read by a table of contents (docs/adr/0014) is filed under the table's digest, which every byte that it
+// came from was verified by, and never under the blob's, which nobody computed.
 #ifndef ST_SCAN_FRAGSTORE_H
 #define ST_SCAN_FRAGSTORE_H
 
@@ -34,6 +37,9 @@ int st_fragstore_put(struct st_fragstore *s, int fd, const char *name);
 // Name of a blob's fragment in the cache. hex: ST_DIGEST_HEX digits.
 #define ST_FRAGSTORE_NAME (ST_DIGEST_HEX + 32)
 void st_fragstore_name(const char *hex, char ret[static ST_FRAGSTORE_NAME]);
+
+struct st_toc_place;
+void st_fragstore_toc_name(const struct st_toc_place *toc, char ret[static ST_FRAGSTORE_NAME]);
 
 // ---- what is there, and eviction; bytes are those taken on the disk
 

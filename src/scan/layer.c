@@ -111,24 +111,30 @@ struct st_tar *layer_tar(struct layer_scan *s, struct st_stream *in, struct st_e
     return t;
 }
 
-static int walk(struct layer_scan *s, struct st_stream *in, struct st_err *err)
+// in: NULL, or the tar stream.
+static int walk_entries(struct layer_scan *s, const struct st_stream *in, struct st_err *err)
 {
     struct st_tar_entry e;
     struct st_layer_watch *w = s->opt->watch;
-    s->tar = layer_tar(s, in, err);
-    int rc = s->tar ? 1 : -1;
-    while (rc > 0 && (rc = st_tar_next(s->tar, &e, err)) > 0) {
+    int rc;
+    while ((rc = layer_next(s, &e, err)) > 0) {
         s->stats.entries = e.index + 1;
-        if (layer_part_entry(s, e.index, err) || entry(s, &e, err)) {
-            rc = -1;
-            break;
-        }
+        if (layer_part_entry(s, e.index, err) || entry(s, &e, err))
+            return -1;
         if (w && (e.index & 63) == 0) {
             atomic_store_explicit(&w->entries, e.index, memory_order_relaxed);
-            atomic_store_explicit(&w->stored, st_stream_pos(s->raw), memory_order_relaxed);
-            atomic_store_explicit(&w->bytes, st_stream_pos(in), memory_order_relaxed);
+            atomic_store_explicit(&w->stored, in ? st_stream_pos(s->raw) : layer_lazy_asked(s->lazy),
+                                  memory_order_relaxed);
+            atomic_store_explicit(&w->bytes, in ? st_stream_pos(in) : 0, memory_order_relaxed);
         }
     }
+    return rc;
+}
+
+static int walk(struct layer_scan *s, struct st_stream *in, struct st_err *err)
+{
+    s->tar = layer_tar(s, in, err);
+    int rc = s->tar ? walk_entries(s, in, err) : -1;
     st_tar_free(s->tar);
     s->tar = NULL;
     // What stands behind the end of the archive belongs to the blob and to its digests.
@@ -198,7 +204,7 @@ static int first_pass(struct layer_scan *s, const struct st_layer_source *src, s
         blame_digest(s, tee, blob, err);
     if (rc == 0) {
         s->stats.bytes = st_stream_pos(in);
-        s->stats.stored = st_stream_pos(raw);
+        s->stats.stored = o->before + st_stream_pos(raw);
         if (asked)
             st_sha256_hex(blob, s->stats.digest);
         if (diff)
@@ -213,6 +219,17 @@ static int first_pass(struct layer_scan *s, const struct st_layer_source *src, s
     st_sha256_free(blob);
     st_sha256_free(diff);
     return rc;
+}
+
+// By the table of contents: every byte that is looked at is of a chunk that the table has the digest of, and the table
+// is the one that the manifest names.
+static int lazy_pass(struct layer_scan *s, const struct st_layer_source *src, struct st_err *err)
+{
+    if (layer_lazy_open(s, src, err) || walk_entries(s, NULL, err) || layer_again_read(s, src, err))
+        return -1;
+    s->stats.stored = layer_lazy_asked(s->lazy);
+    memcpy(s->stats.toc, s->opt->toc->digest, sizeof s->stats.toc);
+    return 0;
 }
 
 int st_layer_scan(struct st_mem *mem, const struct st_layer_source *src, const struct st_layer_options *opt,
@@ -232,16 +249,19 @@ int st_layer_scan(struct st_mem *mem, const struct st_layer_source *src, const s
     st_map_init(&s.again_by_path, mem);
     st_buf_init(&s.events, mem);
     int rc = layer_part_begin(&s, err);
-    if (rc == 0)
-        rc = first_pass(&s, src, err);
-    if (rc == 0)
-        rc = layer_again_read(&s, src, err);
+    if (rc == 0 && opt->toc)
+        rc = lazy_pass(&s, src, err);
+    else if (rc == 0)
+        rc = first_pass(&s, src, err) || layer_again_read(&s, src, err) ? -1 : 0;
     if (rc == 0) {
         s.stats.peak = mem->peak;
         s.stats.spilled = mem->spill_peak;
         rc = st_frag_finish(out, &s.stats, err);
     }
+    if (s.lazy)
+        s.stats.stored = layer_lazy_asked(s.lazy);
     layer_again_free(&s);
+    layer_lazy_close(&s);
     st_buf_release(&s.events);
     st_map_release(&s.parsed);
     st_buf_release(&s.file_cats);
@@ -250,7 +270,7 @@ int st_layer_scan(struct st_mem *mem, const struct st_layer_source *src, const s
     st_buf_release(&s.content);
     st_arena_release(&s.arena);
     st_arena_release(&s.scratch);
-    if (rc == 0)
+    if (rc == 0 || opt->toc)
         *ret_stats = s.stats;
     return rc;
 }

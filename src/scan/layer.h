@@ -7,6 +7,7 @@
 #ifndef ST_SCAN_LAYER_H
 #define ST_SCAN_LAYER_H
 
+#include "archive/toc.h"
 #include "scan/fragment.h"
 
 #include <stdatomic.h>
@@ -29,11 +30,20 @@ struct st_layer_watch {
     char path[ST_WATCH_PATH_MAX]; // cut when longer
 };
 
+// A layer that is read by its table of contents (layer_lazy.c): what is asked for of the blob.
+#define ST_LAZY_BLOB_MIN (1u << 20) // a smaller blob is read whole: it costs no more than its table
+#define ST_LAZY_GAP (128u << 10)    // two wanted ranges with less between them are one request
+#define ST_LAZY_SHARE 3 / 4         // of the blob: when more is wanted it is read whole
+#define ST_LAZY_AHEAD 3             // requests on their way beside the one that is read
+#define ST_LAZY_TAIL_MAX (4u << 20) // eStargz: asked for at the blob's end before it is known where its table begins
+
 // Where the blob's bytes come from.
 struct st_layer_source {
     int (*open)(void *ctx, struct st_stream **ret, struct st_err *err);
     void *ctx;
     bool again; // may be opened more than once
+    // Bytes [from, to) as a stream, which the caller frees; it may end early. NULL: there are no parts to be had.
+    int (*range)(void *ctx, uint64_t from, uint64_t to, struct st_stream **ret, struct st_err *err);
 };
 
 // Checkpoints within the layer (layer_part.c).
@@ -56,9 +66,16 @@ struct st_layer_options {
     size_t n_skip;
     struct st_layer_watch *watch;     // NULL allowed
     const struct st_layer_part *part; // NULL: none. Not with `rootfs`, nor where the blob cannot be opened again
+    // Read only what is wanted, by this table, of a blob of `length` bytes. NULL: as a stream. Not with `part`, nor
+    // with digests; the source has `range`. Whatever does not fit, -1 with any error: the caller reads the layer as a
+    // stream.
+    const struct st_toc_place *toc;
+    uint64_t length;
+    uint64_t before; // bytes of the blob that were asked for in vain; they count in `stored`
 };
 
-// Writes the whole fragment, END record included. ST_E_CORRUPT, ST_E_LIMIT: the layer is bad. ret_stats as in END.
+// Writes the whole fragment, END record included. ST_E_CORRUPT, ST_E_LIMIT: the layer is bad. ret_stats as in END, or
+// after a failure with `toc` only what was asked for (`stored`).
 // ST_E_CONFLICT: what `part` had is of other bytes; the fragment is to be begun anew, without.
 int st_layer_scan(struct st_mem *mem, const struct st_layer_source *src, const struct st_layer_options *opt,
                   struct st_frag_writer *out, struct st_layer_stats *ret_stats, struct st_err *err);

@@ -164,27 +164,32 @@ static int reread_entry(struct layer_scan *s, const struct st_tar_entry *e, uint
     return rc;
 }
 
-static int second_pass(struct layer_scan *s, struct st_stream *in, struct st_err *err)
+static int reread_entries(struct layer_scan *s, struct st_err *err)
 {
     struct st_tar_entry e;
-    uint64_t last = 0, start = st_stream_pos(in);
+    uint64_t last = 0;
+    int rc;
     for (size_t i = 0; i < s->n_again; i++)
         last = ST_MAX(last, s->again[i].exact == UINT64_MAX ? s->again[i].before : s->again[i].exact);
-    s->tar = layer_tar(s, in, err);
-    int rc = s->tar ? 1 : -1;
-    if (s->tar && !s->anywhere)
-        st_tar_from(s->tar, s->from_index);
-    while (rc > 0 && (rc = st_tar_next(s->tar, &e, err)) > 0) {
-        if (e.index > last)
-            break;
+    while ((rc = layer_next(s, &e, err)) > 0 && e.index <= last) {
         const uint64_t *first = e.type == ST_TAR_FILE ? st_map_get(&s->again_by_path, st_path_hash(e.path)) : NULL;
         if (first && reread_entry(s, &e, *first, err))
-            rc = -1;
+            return -1;
     }
+    return rc < 0 ? -1 : 0;
+}
+
+static int second_pass(struct layer_scan *s, struct st_stream *in, struct st_err *err)
+{
+    uint64_t start = st_stream_pos(in);
+    s->tar = layer_tar(s, in, err);
+    if (s->tar && !s->anywhere)
+        st_tar_from(s->tar, s->from_index);
+    int rc = s->tar ? reread_entries(s, err) : -1;
     st_tar_free(s->tar);
     s->tar = NULL;
     s->stats.reread_bytes = st_stream_pos(in) - start;
-    return rc < 0 ? -1 : 0;
+    return rc;
 }
 
 // The layer's tar stream once more: from the place that was kept, else from its beginning.
@@ -210,7 +215,10 @@ int layer_again_read(struct layer_scan *s, const struct st_layer_source *src, st
     if (s->n_again == 0)
         return 0;
     int rc = 0;
-    if (s->can_reread) {
+    if (s->lazy) {
+        layer_lazy_again(s->lazy);
+        rc = reread_entries(s, err);
+    } else if (s->can_reread) {
         ST_AUTO_STREAM struct st_stream *in = open_again(s, src, err);
         rc = in ? second_pass(s, in, err) : -1;
     }

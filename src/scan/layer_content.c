@@ -2,10 +2,9 @@
 #include "base/ckd.h"
 #include "scan/layer_int.h"
 
-#define SPARSE_WHOLE ((uint64_t)256 * 1024) // executables up to this size are kept whole
-#define LARGE_FILE ((uint64_t)4 << 20)      // larger files have a buffer of their own, in the spill file mostly
-#define KEEP_RANGES ((size_t)1 << 20)       // a larger buffer for ranges is given back after its file
-#define RESERVE_MAX ((uint64_t)64 << 20)    // taken at once for a file that says to be as large
+#define LARGE_FILE ((uint64_t)4 << 20)   // larger files have a buffer of their own, in the spill file mostly
+#define KEEP_RANGES ((size_t)1 << 20)    // a larger buffer for ranges is given back after its file
+#define RESERVE_MAX ((uint64_t)64 << 20) // taken at once for a file that says to be as large
 
 static struct st_buf *buffer_for(struct layer_scan *s, uint64_t size)
 {
@@ -20,7 +19,7 @@ static int gather(struct layer_scan *s, struct st_buf *b, uint64_t max, struct s
     // At once, so that a large file goes to the spill file from its first byte on.
     if (max > b->len && st_buf_reserve(b, (size_t)ST_MIN(max - b->len, RESERVE_MAX), err))
         return -1;
-    while (b->len < max && (rc = st_tar_data(s->tar, &run, err)) > 0) {
+    while (b->len < max && (rc = layer_data(s, &run, err)) > 0) {
         if (st_buf_add(b, run, err))
             return -1;
     }
@@ -141,7 +140,9 @@ static int sparse_file(struct layer_scan *s, const struct layer_file *f, struct 
             r++;
         }
         pos = run_end;
-        if (rc == 0 && r < n_ranges && (rc = st_tar_data(s->tar, &run, err)) >= 0) {
+        if (rc == 0 && r < n_ranges && ranges[r].off > pos)
+            rc = layer_seek(s, ranges[r].off, ranges[r].end, &pos, err);
+        if (rc == 0 && r < n_ranges && (rc = layer_data(s, &run, err)) >= 0) {
             if (rc == 0)
                 run.len = 0;
             rc = 0;
@@ -192,7 +193,7 @@ int layer_content(struct layer_scan *s, const struct layer_file *f, uint8_t *wan
 {
     struct st_sv head = ST_SV_NULL;
     if (f->size) {
-        int rc = st_tar_data(s->tar, &head, err);
+        int rc = layer_data(s, &head, err);
         if (rc <= 0)
             return rc ? -1 : st_err_set(err, ST_E_CORRUPT, "file without data");
         if (head.len < f->size && head.len < ST_PLAN_HEAD) { // the run ends early: put the head together
@@ -210,7 +211,7 @@ int layer_content(struct layer_scan *s, const struct layer_file *f, uint8_t *wan
         struct st_view none = {.size = f->size};
         return layer_parse(s, f, want, n, &none, true, err);
     }
-    if (all_sparse(want, n) && f->size > SPARSE_WHOLE && s->can_reread) {
+    if (all_sparse(want, n) && f->size > LAYER_SPARSE_WHOLE && s->can_reread) {
         if (s->place)
             st_place_hold(s->place, true);
         int rc = sparse_file(s, f, head, want, n, err);

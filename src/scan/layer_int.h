@@ -2,6 +2,7 @@
 //   layer.c          the walk over the tar stream, digests
 //   layer_content.c  the bytes of one file: buffers, ranges of executables, who is asked by magic
 //   layer_parse.c    one file and its catalogers: records, unknowns
+//   layer_lazy.c     entries and bytes by a table of contents instead of the tar stream
 //   layer_again.c    hard links, and what has to be read a second time
 #ifndef ST_SCAN_LAYER_INT_H
 #define ST_SCAN_LAYER_INT_H
@@ -10,7 +11,8 @@
 #include "base/map.h"
 #include "scan/layer.h"
 
-#define LAYER_WANT_MAX 8 // catalogers that one file may match
+#define LAYER_WANT_MAX 8                          // catalogers that one file may match
+#define LAYER_SPARSE_WHOLE ((uint64_t)256 * 1024) // executables up to this size are kept whole
 
 struct layer_scan {
     struct st_mem *mem;
@@ -18,6 +20,7 @@ struct layer_scan {
     struct st_frag_writer *out;
     struct st_stream *raw; // borrowed: the blob end of the chain
     struct st_tar *tar;
+    struct layer_lazy *lazy; // not NULL: instead of `tar`
     bool can_reread;
     uint8_t by_magic[LAYER_WANT_MAX]; // catalogers that are told by a file's bytes
     size_t n_by_magic;
@@ -60,6 +63,33 @@ struct layer_file {
     bool link;                    // the bytes stand under another name: not remembered as target of further links
     bool anyway;                  // a FILE record even without records below it: it replaces an earlier reading
 };
+
+// ---- layer_lazy.c: the entries of a layer and the bytes of its files, by its table of contents
+
+// Reads the table and plans what to ask for. -1: the layer has to be read as a stream, for this reason.
+int layer_lazy_open(struct layer_scan *s, const struct st_layer_source *src, struct st_err *err); // sets s->lazy
+void layer_lazy_close(struct layer_scan *s);
+void layer_lazy_again(struct layer_lazy *z); // from the first entry, whose bytes are now asked for as they are read
+uint64_t layer_lazy_asked(const struct layer_lazy *z); // bytes of the blob, so far
+int layer_lazy_next(struct layer_lazy *z, struct st_tar_entry *ret, struct st_err *err);
+int layer_lazy_data(struct layer_lazy *z, struct st_sv *ret, struct st_err *err);
+int layer_lazy_seek(struct layer_lazy *z, uint64_t from, uint64_t to, uint64_t *pos, struct st_err *err);
+
+// As st_tar_next and st_tar_data.
+static inline int layer_next(struct layer_scan *s, struct st_tar_entry *ret, struct st_err *err)
+{
+    return s->lazy ? layer_lazy_next(s->lazy, ret, err) : st_tar_next(s->tar, ret, err);
+}
+static inline int layer_data(struct layer_scan *s, struct st_sv *ret, struct st_err *err)
+{
+    return s->lazy ? layer_lazy_data(s->lazy, ret, err) : st_tar_data(s->tar, ret, err);
+}
+// Bytes [from, to) of the entry in hand are wanted next; *pos is where its data was read to. What lies between may be
+// passed over: *pos is then nearer to `from`, never beyond it.
+static inline int layer_seek(struct layer_scan *s, uint64_t from, uint64_t to, uint64_t *pos, struct st_err *err)
+{
+    return s->lazy ? layer_lazy_seek(s->lazy, from, to, pos, err) : 0;
+}
 
 // ---- layer_parse.c
 

@@ -188,6 +188,14 @@ static void put_digests(struct st_wire_out *o, const struct st_scan *s, size_t i
     st_wire_put_sv(o, check_diff ? diff : none);
 }
 
+// The table of contents that the layer may be read by.
+static void put_toc(struct st_wire_out *o, const struct st_scan *s, size_t i, enum st_job_from from)
+{
+    static const struct st_toc_place none = {.kind = ST_TOC_NONE};
+    bool may = from == ST_JOB_ASKED && s->opt->verify != ST_VERIFY_FULL && s->opt->opened->remote->range;
+    st_toc_put_place(o, may ? &s->image.layers[i].toc : &none);
+}
+
 static void part_name(size_t layer, char ret[static 32])
 {
     snprintf(ret, 32, "%04zu.part", layer);
@@ -219,6 +227,7 @@ static int send_job(struct pool *p, struct worker *w, struct task *t, struct st_
     st_wire_put_u64(&o, off);
     st_wire_put_u64(&o, len);
     put_digests(&o, p->s, t->layer);
+    put_toc(&o, p->s, t->layer, w->from);
     st_wire_put_u64(&o, t->crashes ? 1 : 0);
     if (t->crashes)
         st_wire_put_sv(&o, st_sv_mem(t->skip, t->skip_len));
@@ -357,10 +366,12 @@ static int needs_memory(struct pool *p, struct task *t, struct st_err *why, stru
     return fail_layer(p, t->layer, why, err);
 }
 
-static int finished(struct pool *p, struct worker *w, struct st_err *err)
+static int finished(struct pool *p, struct worker *w, struct st_proto_msg *m, struct st_err *err)
 {
     struct st_scan *s = p->s;
     size_t i = w->task->layer;
+    st_wire_u64(&m->in); // of a STREAM
+    struct st_sv whole = st_wire_sv(&m->in);
     struct st_err why = {0};
     if (w->from == ST_JOB_PIPE && reap_writer(w, false)) {
         st_err_set(&why, ST_E_FAILED, "reading the directory failed");
@@ -381,7 +392,13 @@ static int finished(struct pool *p, struct worker *w, struct st_err *err)
                     (unsigned long long)s->layers[i].resumed);
     if (s->opt->observer && s->opt->observer->layer_done)
         s->opt->observer->layer_done(s->opt->observer->ctx, i, false);
+    if (whole.len)
+        st_scan_log(s, "layer %zu of %zu: read whole, not by its table of contents: " ST_SV_FMT, i + 1, s->n_layers,
+                    ST_SV_ARG(st_sv_sub(whole, 0, 200)));
     const struct st_layer_stats *t = &s->layers[i].stats;
+    if (t->toc[0])
+        st_scan_log(s, "layer %zu of %zu: by its table of contents, %llu of %llu bytes were fetched", i + 1,
+                    s->n_layers, (unsigned long long)t->stored, (unsigned long long)s->image.layers[i].blob.length);
     st_scan_log(s,
                 "layer %zu of %zu: %llu files, %llu bytes unpacked, %llu ms; memory %llu KiB, spilled %llu KiB, "
                 "read twice %llu",
@@ -421,19 +438,19 @@ static int died(struct pool *p, struct worker *w, struct st_err *err)
     return fail_layer(p, t->layer, &why, err);
 }
 
-// The analyzer wants a remote blob's bytes from some offset on.
+// The analyzer wants a remote blob's bytes from some offset on, or a part of it.
 static int give_bytes(struct pool *p, struct worker *w, struct st_proto_msg *m, struct st_err *err)
 {
     struct st_scan *s = p->s;
     const struct st_image_layer *l = &s->image.layers[w->task->layer];
     ST_AUTO_CLOSE int fd = -1;
     struct st_err why = {0};
-    uint64_t from = st_wire_max(&m->in, l->blob.length);
-    int rc = w->from == ST_JOB_ASKED && st_wire_ok(&m->in)
-                 ? 0
-                 : st_err_set(&why, ST_E_CRASH, "the analyzer asked for nonsense");
-    if (rc == 0)
-        rc = s->opt->opened->remote->blob(s->opt->opened->remote, l->name, from, l->blob.length, &fd, &w->ticket, &why);
+    struct st_remote *remote = s->opt->opened->remote;
+    uint64_t from = st_wire_max(&m->in, l->blob.length), to = st_wire_max(&m->in, l->blob.length);
+    bool sense = w->from == ST_JOB_ASKED && st_wire_ok(&m->in) && (to == 0 || (from < to && remote->range));
+    int rc = !sense ? st_err_set(&why, ST_E_CRASH, "the analyzer asked for nonsense")
+             : to   ? remote->range(remote, l->name, from, to, &fd, &why)
+                    : remote->blob(remote, l->name, from, l->blob.length, &fd, &w->ticket, &why);
     struct st_wire_out o = st_proto_begin(&p->msg, rc ? ST_PROTO_FAIL : ST_PROTO_GIVE);
     if (rc)
         st_proto_put_err(&o, &why);
@@ -470,7 +487,7 @@ static int answer(struct pool *p, struct worker *w, struct st_err *err)
     if (m.tag == ST_PROTO_ASK_BYTES) {
         rc = give_bytes(p, w, &m, err);
     } else if (m.tag == ST_PROTO_DONE) {
-        rc = finished(p, w, err);
+        rc = finished(p, w, &m, err);
         end_task(p, w);
     } else {
         if (m.tag == ST_PROTO_FAIL)

@@ -8,9 +8,10 @@
 //   GIVE    [fd] size                  ->
 //                                  <-  DONE       the encoded image is in the out fd
 //   LAYER   blob fd, out fd, spill fd         ->
-//                                  <-  ASK_BYTES  offset           (a remote blob: its bytes from there on)
+//                                  <-  ASK_BYTES  from, to         (a remote blob: its bytes from there on, or those of
+//                                                                   a part that ends before `to`; 0: to its end)
 //   GIVE    pipe                       ->
-//                                  <-  DONE       the fragment is in the out fd
+//                                  <-  DONE       the fragment is in the out fd; why not by its table of contents
 //   STREAM  input fd, out fd, spill fd        ->
 //                                  <-  ASK_OUT    (another fragment)
 //   GIVE    fd                         ->

@@ -126,6 +126,13 @@ static void checkpoint_name(size_t i, char ret[static ST_FRAGSTORE_NAME])
     st_fragstore_name(digits, ret);
 }
 
+// Was it read by the table of contents that the manifest names?
+static bool by_table(const struct st_scan *s, size_t i)
+{
+    const struct st_toc_place *p = &s->image.layers[i].toc;
+    return p->kind != ST_TOC_NONE && strcmp(s->layers[i].stats.toc, p->digest) == 0;
+}
+
 int st_scan_take(struct st_scan *s, size_t i, int fd, struct st_err *err)
 {
     if (st_frag_stats(&s->mem, fd, &s->layers[i].stats, err)) {
@@ -137,6 +144,9 @@ int st_scan_take(struct st_scan *s, size_t i, int fd, struct st_err *err)
     char name[ST_FRAGSTORE_NAME];
     if (s->cache.dirfd >= 0 && s->layers[i].stats.digest[0]) {
         st_fragstore_name(s->layers[i].stats.digest, name);
+        st_fragstore_put(&s->cache, fd, name);
+    } else if (s->cache.dirfd >= 0 && by_table(s, i)) {
+        st_fragstore_toc_name(&s->image.layers[i].toc, name);
         st_fragstore_put(&s->cache, fd, name);
     }
     if (s->job.dirfd >= 0) {
@@ -155,6 +165,9 @@ static int check_digests(const struct st_scan *s, size_t i, struct st_err *err)
     struct st_sv blob = st_scan_hex(l->digest), diff = st_scan_hex(l->diff_id);
     struct st_sv have_blob = st_sv_of(have->digest), have_diff = have->diff_id[0] ? st_sv_of(have->diff_id) : have_blob;
     bool some = s->opt->verify != ST_VERIFY_NONE, both = s->opt->verify == ST_VERIFY_FULL;
+    if (have->toc[0] && !both) // its digests are not known; that of its table is in the manifest, too
+        return by_table(s, i) ? 0
+                              : st_err_set(err, ST_E_CORRUPT, "layer %zu: it was read by another table of contents", i);
     if (blob.len && (some || have_blob.len) && !st_sv_eq(blob, have_blob))
         return st_err_set(err, ST_E_CORRUPT,
                           "layer %zu: blob digest does not match: expected sha256:" ST_SV_FMT
@@ -205,10 +218,14 @@ static bool have_already(struct st_scan *s, size_t i)
     if (!hex.len || s->opt->verify == ST_VERIFY_NONE)
         return false;
     st_fragstore_name(hex.ptr, name);
-    if (!take_kept(s, i, &s->cache, name))
-        return false;
-    s->layers[i].how = ST_LAYER_CACHED;
-    return true;
+    bool have = take_kept(s, i, &s->cache, name);
+    if (!have && s->image.layers[i].toc.kind != ST_TOC_NONE && s->opt->verify == ST_VERIFY_BLOB) {
+        st_fragstore_toc_name(&s->image.layers[i].toc, name);
+        have = take_kept(s, i, &s->cache, name);
+    }
+    if (have)
+        s->layers[i].how = ST_LAYER_CACHED;
+    return have;
 }
 
 static void open_stores(struct st_scan *s)
@@ -746,6 +763,20 @@ const struct st_scan_layer *st_scan_layers(const struct st_scan *s)
 const struct st_scan_profile *st_scan_profile(const struct st_scan *s)
 {
     return &s->profile;
+}
+
+struct st_fetched st_scan_fetched(const struct st_scan *s)
+{
+    struct st_fetched f = {0};
+    for (size_t i = 0; i < s->n_layers; i++) {
+        const struct st_layer_stats *t = &s->layers[i].stats;
+        uint64_t size = s->image.subject.layers[i].size;
+        bool scanned = s->layers[i].how == ST_LAYER_SCANNED;
+        f.of += size;
+        f.bytes += scanned ? (t->stored ? t->stored : size) : 0;
+        f.by_table += scanned && t->toc[0];
+    }
+    return f;
 }
 
 size_t st_scan_failed(const struct st_scan *s)

@@ -76,6 +76,12 @@ struct st_scan_profile {
     uint64_t spilled; // bytes, highest of one analyzer, or of the merge
 };
 
+// Bytes as stored: of layers that were read in this scan, of the image. by_table: layers that were read in parts.
+struct st_fetched {
+    uint64_t bytes, of;
+    size_t by_table;
+};
+
 struct st_scan; // result
 // 0: inventory ready. -1: nothing to write. With keep_going, failed layers are left out and st_scan_failed tells.
 int st_scan_run(const struct st_scan_request *opt, struct st_scan **ret, struct st_err *err);
@@ -84,6 +90,7 @@ const struct st_inventory *st_scan_inventory(const struct st_scan *s);
 const struct st_image *st_scan_image_of(const struct st_scan *s);
 const struct st_scan_layer *st_scan_layers(const struct st_scan *s); // subject.n_layers
 const struct st_scan_profile *st_scan_profile(const struct st_scan *s);
+struct st_fetched st_scan_fetched(const struct st_scan *s);
 size_t st_scan_failed(const struct st_scan *s); // layers
 // SHA-256 of what the fragment of a layer says, without the numbers that one run measured (its END record): the same
 // for every run of the same catalogers. 1; 0: the layer has none (foreign, failed); -1.

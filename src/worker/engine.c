@@ -394,6 +394,15 @@ static int not_found(const struct source *s, struct st_err *err)
     return -1;
 }
 
+// What was fetched of an image, when some of it was left where it is.
+static void say_fetched(const struct source *s, const struct st_scan *scan)
+{
+    struct st_fetched f = st_scan_fetched(scan);
+    if (f.by_table)
+        note(s, "fetched %.1f of %.1f MB; of %zu of its %zu layers only what is wanted", (double)f.bytes / 1e6,
+             (double)f.of / 1e6, f.by_table, st_scan_image_of(scan)->subject.n_layers);
+}
+
 static void take_numbers(const struct st_scan *scan, struct st_engine_result *ret)
 {
     const struct st_inventory *inv = st_scan_inventory(scan);
@@ -406,14 +415,15 @@ static void take_numbers(const struct st_scan *scan, struct st_engine_result *re
         ret->layers_cached += l[i].how == ST_LAYER_CACHED;
         ret->layers_resumed += l[i].how == ST_LAYER_RESUMED;
         ret->entries_resumed += l[i].resumed;
-        ret->bytes_read += l[i].how == ST_LAYER_SCANNED ? inv->subject->layers[i].size : 0;
     }
+    ret->bytes_read = st_scan_fetched(scan).bytes;
 }
 
 static int after_scan(struct source *s, struct st_sbom_file *files, struct st_scan *scan, struct st_err *err)
 {
     const struct st_engine_observer *o = s->q->observer;
     say_digest(s, scan);
+    say_fetched(s, scan);
     if (o && o->writing)
         o->writing(o->ctx);
     int rc = write_outputs(s->q, files, st_scan_inventory(scan), &s->mem, err);

@@ -51,6 +51,9 @@ void st_profile_text(const struct st_scan *scan, uint64_t budget, struct st_out 
                p->layers_ms, p->merge_ms);
     st_out_fmt(o, "analyzers started: %" PRIu64 ", died: %" PRIu64 "; spilled at most %.1f MiB at once\n", p->analyzers,
                p->crashes, mib(p->spilled));
+    struct st_fetched f = st_scan_fetched(scan);
+    st_out_fmt(o, "read %.1f of %.1f MiB as stored; %zu layers by their tables of contents\n", mib(f.bytes), mib(f.of),
+               f.by_table);
     st_out_puts(o, "layer  how      budget MiB  spilled MiB  read twice  files      ms\n");
     uint64_t below = UINT64_MAX;
     size_t i = SIZE_MAX;
@@ -96,6 +99,9 @@ void st_profile_json(const struct st_scan *scan, uint64_t budget, struct st_out 
             {"entries", l[i].stats.entries},
             {"files", l[i].stats.files},
             {"bytes", l[i].stats.bytes},
+            {"storedBytes", st_scan_image_of(scan)->subject.layers[i].size},
+            {"readBytes", l[i].how == ST_LAYER_SCANNED ? l[i].stats.stored : 0},
+            {"byTable", l[i].stats.toc[0] != '\0'},
             {"ms", l[i].ms},
         };
         st_json_open(&w, '{');
