@@ -142,7 +142,7 @@ def test_ends():
     """Every way in which a job can end, and what is kept of it."""
     s = Serve()
     ok("enforcement: " in s.said(), "it says how limits are kept", s.said())
-    w = worker(pool="default")
+    w = until(lambda: worker(pool="default"))
     ok(w and w["state"] == "idle" and w["enforced"] in ("rlimit", "cgroup"), "a worker of the default pool", w)
 
     a = submit("subject,log=merge began,progress=3,end=completed")
