@@ -48,6 +48,8 @@ def du(path):
     total = 0
     for base, _, files in os.walk(path):
         for f in files:
+            if f.startswith("stella.db"):  # the record of jobs is not temporary
+                continue
             try:
                 total += os.lstat(os.path.join(base, f)).st_blocks * 512
             except OSError:
@@ -76,8 +78,9 @@ class Sampler(threading.Thread):
 def measure(argv, env=None):
     tmp = tempfile.mkdtemp(prefix="bench", dir="/var/tmp")
     e = dict(os.environ, TMPDIR=tmp, HOME=tmp, STELLA_HOME=os.path.join(tmp, "stella"), **(env or {}))
+    trivy = "{TMP}/trivy" in argv
     argv = [a.replace("{TMP}", tmp) for a in argv]
-    if os.environ.get("TRIVY_JAVA_DB") and "image" in argv and "--input" in argv:  # a fresh cache but for this database
+    if os.environ.get("TRIVY_JAVA_DB") and trivy:  # a fresh cache but for this database
         shutil.copytree(os.environ["TRIVY_JAVA_DB"], os.path.join(tmp, "trivy"))
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     t = time.monotonic()
