@@ -3,7 +3,7 @@
 //
 // stella opens the store; a child of its own reads in it. The child may read below the store's directories and can do
 // nothing else: it has no other descriptors, no network, no exec (Landlock, seccomp, rlimits), since names, sizes and
-// archives in there come from whoever made the images. docs/adr/0014.
+// archives in there come from whoever made the images. docs/adr/0015.
 #ifndef ST_FETCH_LOCAL_H
 #define ST_FETCH_LOCAL_H
 
