@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 #include "cli/remote_opts.h"
 #include "cli/scan_cmd.h"
+#include "fetch/pull.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -32,7 +33,7 @@ struct raw {
     struct st_opt_list also;
     struct st_remote_options remote;
     uint64_t memory, threads, timeout;
-    bool strict, keep_going, profile, retry, force, quiet, offline, local, sandbox_report;
+    bool strict, keep_going, foreign_layers, profile, retry, force, quiet, offline, local, sandbox_report;
 };
 
 static const struct st_opt options[] = {
@@ -63,6 +64,9 @@ static const struct st_opt options[] = {
     {"strict", 0, ST_OPT_FLAG_AT(struct raw, strict), .help = "exit 1 when a file could not be read (an unknown)"},
     {"keep-going", 0, ST_OPT_FLAG_AT(struct raw, keep_going),
      .help = "when a layer is damaged, write what the others say, marked incomplete; exits 1 still"},
+    {"foreign-layers", 0, ST_OPT_FLAG_AT(struct raw, foreign_layers),
+     .help = "fetch layers that the registry has not from the URLs in the manifest, without a login; else they are "
+             "unknowns"},
     {"profile-memory", 0, ST_OPT_FLAG_AT(struct raw, profile),
      .help = "say where memory went: peak, phases, layers, re-reads, spills"},
     {"profile-output", 0, ST_OPT_STRING_AT(struct raw, profile_output), .arg = "FILE",
@@ -81,7 +85,7 @@ static const struct st_opt options[] = {
     ST_REMOTE_OPTS(struct raw, remote),
     {"local", 0, ST_OPT_FLAG_AT(struct raw, local), .help = "scan in this process even if a service is running"},
     {"sandbox-report", 0, ST_OPT_FLAG_AT(struct raw, sandbox_report),
-     .help = "say how the analyzer is locked up here; needs no image"},
+     .help = "say how the processes that read images and speak to registries are locked up here; needs no image"},
 };
 
 const struct st_choice st_progress_choices[] = {
@@ -215,6 +219,7 @@ static int resolve(const struct raw *r, const struct st_parsed *parsed, struct s
         .strict = r->strict,
         .keep_going = r->keep_going,
         .offline = r->offline,
+        .foreign_layers = r->foreign_layers,
         .platform = st_sv_of(r->platform),
         .timeout_s = r->timeout,
         .bandwidth = r->remote.bandwidth,
@@ -234,15 +239,26 @@ static int resolve(const struct raw *r, const struct st_parsed *parsed, struct s
     return 0;
 }
 
+static void show_sandbox(struct st_out *out, const char *who, const struct st_sandbox_report *rep,
+                         enum st_sandbox_net net)
+{
+    st_out_fmt(out, "%s\n", who);
+    for (int i = 0; i < ST_SANDBOX_MEASURES_MAX; i++)
+        st_out_fmt(out, "  %-14s %-24s %s\n", st_sandbox_word((enum st_sandbox_measure)i),
+                   st_sandbox_state_word(rep->state[i]), st_sandbox_what((enum st_sandbox_measure)i, net));
+}
+
+// The reader of a store is forked, not started: it has the analyzer's sandbox, and reads below the store's directories.
 static int sandbox_report(struct st_out *out, struct st_err *err)
 {
-    struct st_sandbox_report rep;
-    if (st_scan_sandbox(&rep, err))
+    struct st_sandbox_report analyze, internet, local;
+    if (st_scan_sandbox(&analyze, err) || st_pull_sandbox(ST_SANDBOX_INTERNET, &internet, err) ||
+        st_pull_sandbox(ST_SANDBOX_LOCAL, &local, err))
         return -1;
-    for (int i = 0; i < ST_SANDBOX_MEASURES_MAX; i++)
-        st_out_fmt(out, "%-14s %-24s %s\n", st_sandbox_word((enum st_sandbox_measure)i),
-                   st_sandbox_state_word(rep.state[i]), st_sandbox_what((enum st_sandbox_measure)i));
-    st_out_fmt(out, "%-14s %d\n", "landlock ABI", rep.landlock_abi);
+    show_sandbox(out, "stella-analyze, which reads what is in an image", &analyze, ST_SANDBOX_NO_NET);
+    show_sandbox(out, "stella-fetch, which speaks to a registry", &internet, ST_SANDBOX_INTERNET);
+    show_sandbox(out, "stella-fetch, which speaks to a daemon of this machine", &local, ST_SANDBOX_LOCAL);
+    st_out_fmt(out, "%-16s %d\n", "landlock ABI", analyze.landlock_abi);
     return 0;
 }
 

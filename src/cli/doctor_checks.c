@@ -485,7 +485,8 @@ static void judge_sandbox(const struct st_doctor_facts *f, struct st_diagnosis *
         text(v, st_sandbox_word((enum st_sandbox_measure)i), st_sandbox_state_word(f->sandbox.state[i]));
         if (f->sandbox.state[i] != ST_SANDBOX_ON) {
             say(v, ST_DOCTOR_WARN, "%s is %s: %s does not hold", st_sandbox_word((enum st_sandbox_measure)i),
-                st_sandbox_state_word(f->sandbox.state[i]), st_sandbox_what((enum st_sandbox_measure)i));
+                st_sandbox_state_word(f->sandbox.state[i]),
+                st_sandbox_what((enum st_sandbox_measure)i, ST_SANDBOX_NO_NET));
             suggest(v, "stella scan image --sandbox-report");
         }
     }

@@ -105,6 +105,51 @@ void st_index_children(struct st_sv text, struct st_arena *a, void (*child)(void
     }
 }
 
+#define URLS_MAX 16 // of one layer
+
+static int one_layer(struct st_json *j, struct st_arena *a,
+                     void (*url)(void *ctx, struct st_sv digest, struct st_sv url), void *ctx)
+{
+    struct st_json_tok key, val, e;
+    struct st_sv digest = ST_SV_NULL, urls[URLS_MAX];
+    size_t n = 0;
+    int rc;
+    while ((rc = st_json_member(j, &key, &val, NULL)) > 0) {
+        bool list = st_json_is(&key, ST_SV("urls")) && val.type == ST_JSON_ARRAY;
+        if (st_json_is(&key, ST_SV("digest")) && val.type == ST_JSON_STRING)
+            rc = st_json_text(&val, a, &digest, NULL);
+        else if (!list)
+            rc = st_json_skip(j, &val, NULL);
+        else
+            while ((rc = st_json_element(j, &e, NULL)) > 0)
+                if (e.type == ST_JSON_STRING && n < URLS_MAX ? st_json_text(&e, a, &urls[n++], NULL)
+                                                             : st_json_skip(j, &e, NULL))
+                    return -1;
+        if (rc)
+            return -1;
+    }
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        url(ctx, digest, urls[i]);
+    return rc;
+}
+
+void st_layer_urls(struct st_sv text, struct st_arena *a, void (*url)(void *ctx, struct st_sv digest, struct st_sv url),
+                   void *ctx)
+{
+    struct st_json j;
+    struct st_json_tok key, val, e;
+    int rc = begin(&j, text) ? 1 : -1;
+    while (rc > 0 && (rc = st_json_member(&j, &key, &val, NULL)) > 0) {
+        if (!st_json_is(&key, ST_SV("layers")) || val.type != ST_JSON_ARRAY) {
+            rc = st_json_skip(&j, &val, NULL) ? -1 : 1;
+            continue;
+        }
+        while (rc > 0 && (rc = st_json_element(&j, &e, NULL)) > 0)
+            rc = (e.type == ST_JSON_OBJECT ? one_layer(&j, a, url, ctx) : st_json_skip(&j, &e, NULL)) ? -1 : 1;
+        rc = rc < 0 ? -1 : 1;
+    }
+}
+
 struct st_sv st_media_type(struct st_sv text, struct st_arena *a)
 {
     struct st_json j;

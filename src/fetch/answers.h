@@ -21,6 +21,10 @@ void st_error_parse(struct st_sv text, struct st_arena *a, struct st_error_answe
 // The digests under "manifests" of an image index are told; other documents have none. What does not parse is left to
 // the resolver, which will say so.
 void st_index_children(struct st_sv text, struct st_arena *a, void (*child)(void *ctx, struct st_sv digest), void *ctx);
+// The URLs that a manifest gives for layers which need not be in the registry (image-spec, descriptor.md: "urls"), in
+// their order. Never fails: as above.
+void st_layer_urls(struct st_sv text, struct st_arena *a, void (*url)(void *ctx, struct st_sv digest, struct st_sv url),
+                   void *ctx);
 // "mediaType" at the top of a document; empty when there is none.
 struct st_sv st_media_type(struct st_sv text, struct st_arena *a);
 

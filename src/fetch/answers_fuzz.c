@@ -9,6 +9,11 @@ static void count(void *ctx, struct st_sv digest)
     *(size_t *)ctx += digest.len;
 }
 
+static void url(void *ctx, struct st_sv digest, struct st_sv url)
+{
+    *(size_t *)ctx += digest.len + url.len;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct st_mem mem;
@@ -24,6 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     st_error_parse(text, &a, &e);
     st_index_children(text, &a, count, &bytes);
+    st_layer_urls(text, &a, url, &bytes);
     st_media_type(text, &a);
     st_arena_release(&a);
     st_mem_release(&mem);

@@ -50,7 +50,9 @@ enum st_auth_kind {
 #define ST_FETCH_F_PUBLIC_ONLY 2u // no loopback, private or link-local addresses
 #define ST_FETCH_F_CA 4u
 #define ST_FETCH_F_CERT 8u
-#define ST_FETCH_F_ALL 15u
+#define ST_FETCH_F_FOREIGN 16u        // layers that the registry has not are fetched from the URLs in the manifest
+#define ST_FETCH_F_FOREIGN_PUBLIC 32u // and never from addresses that are not public
+#define ST_FETCH_F_ALL 63u
 #define ST_FETCH_E_INSECURE 1u // any certificate, and plain HTTP where there is no TLS
 #define ST_FETCH_E_MIRROR 2u   // whatever goes wrong there, the next endpoint is asked
 #define ST_FETCH_E_ALL 3u

@@ -374,7 +374,9 @@ static int put_source(struct st_pull *p, struct st_wire_out *o, const struct st_
     st_wire_put_sv(o, st_sv_of(strcmp(given, "*") == 0 ? given : direct));
     st_wire_put_u64(o, opt->bytes_per_second);
     st_wire_put_u64(o, (opt->verbose ? ST_FETCH_F_VERBOSE : 0) | (opt->public_only ? ST_FETCH_F_PUBLIC_ONLY : 0) |
-                           (opt->ca_file ? ST_FETCH_F_CA : 0) | (opt->cert_file ? ST_FETCH_F_CERT : 0));
+                           (opt->foreign_layers ? ST_FETCH_F_FOREIGN : 0) |
+                           (opt->foreign_public ? ST_FETCH_F_FOREIGN_PUBLIC : 0) | (opt->ca_file ? ST_FETCH_F_CA : 0) |
+                           (opt->cert_file ? ST_FETCH_F_CERT : 0));
     st_wire_put_sv(o, ref->tag);
     st_wire_put_sv(o, ref->digest);
     if (ref->domain.len)
@@ -444,8 +446,8 @@ static int hello(struct st_pull *p, struct st_err *err)
     return 0;
 }
 
-int st_pull_open(const struct st_reference *ref, const struct st_pull_options *opt, struct st_pull **ret,
-                 struct st_err *err)
+// A process that waits for its SOURCE.
+static int begin(bool local, struct st_pull **ret, struct st_err *err)
 {
     struct st_pull *p = calloc(1, sizeof *p);
     if (!p)
@@ -458,10 +460,34 @@ int st_pull_open(const struct st_reference *ref, const struct st_pull_options *o
                                    .pid = -1,
                                    .private_bytes = ST_PULL_PRIVATE_BYTES};
     p->sock = -1;
+    p->in = st_mem_alloc(&p->mem, ST_PROTO_MAX, err);
+    if (!p->in || start(p, local, err) || hello(p, err)) {
+        st_pull_close(p);
+        return -1;
+    }
+    *ret = p;
+    return 0;
+}
+
+int st_pull_sandbox(enum st_sandbox_net net, struct st_sandbox_report *ret, struct st_err *err)
+{
+    struct st_pull *p;
+    if (begin(net == ST_SANDBOX_LOCAL, &p, err))
+        return -1;
+    *ret = p->sandbox;
+    st_pull_close(p);
+    return 0;
+}
+
+int st_pull_open(const struct st_reference *ref, const struct st_pull_options *opt, struct st_pull **ret,
+                 struct st_err *err)
+{
+    struct st_pull *p;
+    if (begin(ref->domain.len == 0, &p, err))
+        return -1;
     p->deadline_ms = opt->deadline_ms;
     p->interrupted = opt->interrupted;
-    p->in = st_mem_alloc(&p->mem, ST_PROTO_MAX, err);
-    if (!p->in || start(p, ref->domain.len == 0, err) || hello(p, err) || send_source(p, ref, opt, err)) {
+    if (send_source(p, ref, opt, err)) {
         st_pull_close(p);
         return -1;
     }
@@ -597,11 +623,6 @@ int st_pull_export(enum st_daemon d, struct st_sv name, const struct st_pull_opt
 struct st_remote *st_pull_remote(struct st_pull *p)
 {
     return &p->remote;
-}
-
-const struct st_sandbox_report *st_pull_sandbox(const struct st_pull *p)
-{
-    return &p->sandbox;
 }
 
 void st_pull_close(struct st_pull *p)

@@ -19,6 +19,8 @@ struct st_pull_options {
     uint64_t bytes_per_second;        // 0: no limit
     bool verbose;                     // a line for each request
     bool public_only;                 // the service's rule
+    bool foreign_layers;              // those that the registry has not, from the URLs in the manifest
+    bool foreign_public;              // the service's rule for these: a registry that may be private names them
     uint64_t deadline_ms;             // CLOCK_MONOTONIC; 0: none
     const volatile int *interrupted;  // NULL allowed
 };
@@ -39,7 +41,9 @@ int st_pull_export(enum st_daemon d, struct st_sv name, const struct st_pull_opt
                    int *ret_fd, uint64_t *ret_ticket, struct st_err *err);
 
 struct st_remote *st_pull_remote(struct st_pull *p);
-const struct st_sandbox_report *st_pull_sandbox(const struct st_pull *p);
 void st_pull_close(struct st_pull *p); // NULL allowed
+
+// What such a process is locked up in on this machine; one is started for it, and asks nobody.
+int st_pull_sandbox(enum st_sandbox_net net, struct st_sandbox_report *ret, struct st_err *err);
 
 #endif

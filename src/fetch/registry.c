@@ -71,6 +71,7 @@ static int take_top(struct st_job *j, struct st_http_response *r, struct st_err 
     reg->has_top = true;
     reg->active = j->endpoint;
     learn_children(reg, st_buf_sv(&reg->top));
+    st_foreign_learn(reg, st_buf_sv(&reg->top));
     return 0;
 }
 
@@ -112,8 +113,10 @@ static void job_good(struct st_job *j, struct st_http_response *r)
     if (j->kind == ST_JOB_TOP) {
         rc = take_top(j, r, &err) || give_index(reg, j->ticket, &err) ? -1 : 0;
     } else {
-        if (j->manifest)
+        if (j->manifest) {
             learn_children(reg, st_buf_sv(&r->body));
+            st_foreign_learn(reg, st_buf_sv(&r->body));
+        }
         rc = st_fetch_give(reg, j->ticket, true, st_buf_sv(&r->body), &err);
     }
     if (rc)
@@ -186,12 +189,44 @@ static bool try_plain(struct st_job *j, const struct st_http_response *r)
     return true;
 }
 
+// The answer of a foreign layer's server. It goes on at the next URL where it stopped, too.
+static void foreign_done(struct st_job *j, struct st_http_response *r, const struct st_err *failure)
+{
+    struct st_err err = {0};
+    char host[200];
+    if (!failure && (r->status == 200 || r->status == 206)) {
+        job_good(j, r);
+        return;
+    }
+    snprintf(host, sizeof host, ST_SV_FMT, ST_SV_ARG(j->foreign->host));
+    if (failure)
+        err = *failure;
+    else if (st_http_check(r, host, &err) == 0)
+        st_err_set(&err, ST_E_CORRUPT, "%s: unexpected answer %d", host, r->status);
+    if (err.code == ST_E_CANCELLED) {
+        st_job_free(j);
+        return;
+    }
+    if (st_foreign_next(j)) {
+        job_start(j);
+        return;
+    }
+    if (err.code == ST_E_NOTFOUND || err.code == ST_E_AUTH) // of this layer; the image is there
+        err.code = ST_E_CORRUPT;
+    st_err_wrap(&err, "foreign layer %.24s..., which is not in the registry", j->digest);
+    st_job_fail(j, &err);
+}
+
 static void job_done(void *ctx, struct st_http_response *r, const struct st_err *failure)
 {
     struct st_job *j = ctx;
     struct st_err err = {0};
     j->x = NULL;
     j->from += r->delivered;
+    if (j->foreign) {
+        foreign_done(j, r, failure);
+        return;
+    }
     if (failure && try_plain(j, r))
         return;
     if (failure) {
@@ -221,7 +256,11 @@ static void job_done(void *ctx, struct st_http_response *r, const struct st_err 
     } else {
         st_job_explain_status(j, r, &err);
     }
-    if (!next_endpoint(j, err.code == ST_E_RETRY))
+    if (next_endpoint(j, err.code == ST_E_RETRY))
+        return;
+    if (r->status == 404 && st_foreign_next(j))
+        job_start(j);
+    else
         st_job_fail(j, &err);
 }
 
@@ -235,6 +274,23 @@ static void job_start(struct st_job *j)
     char url[ST_HTTP_URL_MAX];
     struct st_http_header accept = {"Accept", st_sv_of(j->manifest ? accept_manifests : "*/*"), false};
     struct st_sv what = j->digest[0] ? st_sv_of(j->digest) : r->tag;
+    if (j->foreign) {
+        struct st_http_request q = {.url = j->foreign->url,
+                                    .headers = &accept,
+                                    .n_headers = 1,
+                                    .tls = &r->foreign_tls,
+                                    .public_only = r->flags & ST_FETCH_F_FOREIGN_PUBLIC,
+                                    .from = j->from,
+                                    .size = j->size,
+                                    .resume = true,
+                                    .max = j->size - j->from,
+                                    .sink = st_job_sink,
+                                    .done = job_done,
+                                    .ctx = j};
+        if (st_http_begin(r->http, &q, &j->x, &err))
+            st_job_fail(j, &err);
+        return;
+    }
     if (e->token_exchange) {
         j->waits_for_token = true;
         return;

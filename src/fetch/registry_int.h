@@ -3,6 +3,7 @@
 //   registry.c         documents and blobs of a registry, the loop
 //   registry_words.c   errors that say what helps
 //   auth.c             who we are at an endpoint
+//   foreign.c          layers that a manifest places elsewhere
 //   daemon.c           an image of a local daemon as an archive
 //   fetch_job.c        what was asked for and has not come yet: jobs, their pipes, answers to the parent
 #ifndef ST_FETCH_REGISTRY_INT_H
@@ -42,10 +43,18 @@ struct st_job {
     int out;             // BLOB: the pipe, owned
     struct st_buf rest;  // what the pipe had no room for
     struct st_http_exchange *x;
-    unsigned round;                // of the authorization that was sent
-    bool waits_for_token, refused; // refused: 401 with the newest authorization before
-    struct st_sv daemon, name;     // EXPORT: "docker", and the image as the user said it
-    bool manifest;                 // asked for under /manifests/
+    unsigned round;                   // of the authorization that was sent
+    bool waits_for_token, refused;    // refused: 401 with the newest authorization before
+    struct st_sv daemon, name;        // EXPORT: "docker", and the image as the user said it
+    bool manifest;                    // asked for under /manifests/
+    const struct st_foreign *foreign; // BLOB: the URL that it comes from instead of the registry
+};
+
+// Where a manifest says that a layer is, beside the registry.
+struct st_foreign {
+    struct st_foreign *next;
+    char digest[72];
+    struct st_sv url, host;
 };
 
 struct st_registry {
@@ -67,7 +76,10 @@ struct st_registry {
     char top_digest[72];
     struct st_sv top_type;
     bool has_top;
-    struct st_map manifests; // hash of a digest: it stands in an index, so it is a manifest
+    struct st_map manifests;    // hash of a digest: it stands in an index, so it is a manifest
+    struct st_foreign *foreign; // in the order of the manifests; with ST_FETCH_F_FOREIGN
+    size_t n_foreign;
+    struct st_http_tls foreign_tls; // the system's certificates, and the user's; no client certificate
     struct st_buf msg;
 };
 
@@ -88,6 +100,13 @@ int st_fetch_give(struct st_registry *r, uint64_t ticket, bool found, struct st_
 
 // A text of a message as a C string in the registry's arena; an empty one: NULL.
 int st_fetch_get_cstr(struct st_registry *r, struct st_wire_in *in, const char **ret, struct st_err *err);
+
+// ---- foreign.c
+
+// The URLs of a manifest are remembered, if foreign layers are asked for.
+void st_foreign_learn(struct st_registry *r, struct st_sv manifest);
+// The next URL for the blob, the first when it came from the registry till now. False: there is no other.
+bool st_foreign_next(struct st_job *j);
 
 // ---- registry_words.c
 

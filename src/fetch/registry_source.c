@@ -109,6 +109,7 @@ static int get_source(struct st_registry *r, struct st_proto_msg *m, struct st_s
     o.no_proxy = r->no_proxy;
     o.trace = r->flags & ST_FETCH_F_VERBOSE ? trace : NULL;
     o.may_connect = r->flags & ST_FETCH_F_PUBLIC_ONLY ? public_only : NULL;
+    r->foreign_tls.ca = st_buf_sv(&r->ca);
     return st_http_new(&o, &r->http, err);
 }
 

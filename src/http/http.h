@@ -124,6 +124,7 @@ struct st_http_request {
     const struct st_secret *authorization; // value of the Authorization header; NULL: none
     struct st_sv body;                     // of POST, PUT, PATCH; its Content-Type is a header of the caller's
     const struct st_http_tls *tls;         // NULL: the client's
+    bool public_only;                      // no loopback, private or link-local address, whatever may_connect says
     bool plain;                            // http:// is allowed; without it only to a loopback address
     const char *unix_path;                 // a daemon's socket, whatever host the URL names; NULL: the network
     bool once;         // never try again on a failure that leaves open whether the request was carried out (POST)

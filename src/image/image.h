@@ -84,6 +84,7 @@ struct st_resolve {
     struct st_platform host; // st_platform_host()
     struct st_sv tag;        // empty: the only image
     enum st_image_pin pin;
+    bool foreign; // foreign layers of a remote image are fetched, too
 };
 
 // The one image that is asked for. index.json goes before manifest.json unless pinned. Without `want`: the only

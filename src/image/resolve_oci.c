@@ -343,7 +343,7 @@ static int place_layer(struct oci *o, size_t i, const struct st_descriptor *d, s
     if (il->blob.where == ST_BLOB_KEPT)
         return st_err_set(err, ST_E_CORRUPT, "layer %zu " ST_SV_FMT " is a JSON document, not a layer", i,
                           ST_SV_ARG(d->digest));
-    if (il->blob.where == ST_BLOB_REMOTE && il->foreign) { // its URLs lead anywhere: not followed
+    if (il->blob.where == ST_BLOB_REMOTE && il->foreign && !o->r->how->foreign) { // its URLs lead anywhere
         il->blob = (struct st_blob){.where = ST_BLOB_ABSENT};
         return 0;
     }

@@ -18,6 +18,7 @@ static void get_mem(struct st_proto_msg *m, int spill_fd, struct st_mem *mem)
 static void get_resolve(struct st_wire_in *in, struct st_resolve *ret)
 {
     ret->pin = (enum st_image_pin)st_wire_max(in, ST_PIN_DOCKER);
+    ret->foreign = st_wire_max(in, 1);
     ret->tag = st_wire_sv(in);
     struct st_sv *const texts[] = {&ret->want.os, &ret->want.arch, &ret->want.variant,
                                    &ret->host.os, &ret->host.arch, &ret->host.variant};

@@ -28,9 +28,22 @@ const char *st_sandbox_word(enum st_sandbox_measure m)
     return rows[m].word;
 }
 
-const char *st_sandbox_what(enum st_sandbox_measure m)
+const char *st_sandbox_what(enum st_sandbox_measure m, enum st_sandbox_net net)
 {
-    return rows[m].what;
+    // Where a network makes a difference.
+    static const struct {
+        const char *internet, *local;
+    } other[ST_SANDBOX_MEASURES_MAX] = {
+        [ST_SANDBOX_LANDLOCK] = {"no file can be opened but the resolver's: /etc/resolv.conf, hosts, nsswitch.conf, "
+                                 "host.conf, gai.conf, services",
+                                 "no file can be opened, no TCP port used"},
+        [ST_SANDBOX_SECCOMP] = {"internet sockets, and a thread that looks names up; files for reading only",
+                                "local sockets (the daemon's), and threads; files for reading only"},
+        [ST_SANDBOX_RLIMITS] = {"no core dump, few descriptors, bounded private memory",
+                                "no core dump, few descriptors, bounded private memory"},
+    };
+    const char *text = net == ST_SANDBOX_INTERNET ? other[m].internet : net == ST_SANDBOX_LOCAL ? other[m].local : NULL;
+    return text ? text : rows[m].what;
 }
 
 const char *st_sandbox_state_word(enum st_sandbox_state s)

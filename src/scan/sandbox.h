@@ -29,13 +29,14 @@ struct st_sandbox_report {
 };
 
 const char *st_sandbox_word(enum st_sandbox_measure m);
-const char *st_sandbox_what(enum st_sandbox_measure m);
+// What it means: for the process that looks at image data, and for one with a network.
+enum st_sandbox_net { ST_SANDBOX_NO_NET, ST_SANDBOX_INTERNET, ST_SANDBOX_LOCAL };
+const char *st_sandbox_what(enum st_sandbox_measure m, enum st_sandbox_net net);
 const char *st_sandbox_state_word(enum st_sandbox_state s); // "on", "missing in this kernel", "off in this build"
 
 // Enter the sandbox. private_bytes: cap of private memory (RLIMIT_DATA). A measure that the kernel lacks is reported,
 // any other failure is an error. Descriptors that are open stay usable.
 int st_sandbox_enter(size_t private_bytes, struct st_sandbox_report *ret, struct st_err *err);
-enum st_sandbox_net { ST_SANDBOX_NO_NET, ST_SANDBOX_INTERNET, ST_SANDBOX_LOCAL };
 // The same for a process that speaks to a network: INTERNET sockets and, for reading, the resolver's files in /etc; or
 // LOCAL sockets and no file at all. Threads, since libcurl looks names up in one; no file for writing, no process, no
 // exec.

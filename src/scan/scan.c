@@ -261,6 +261,7 @@ static void put_resolve(struct st_wire_out *o, const struct st_scan_request *opt
 {
     struct st_platform host = st_platform_host();
     st_wire_put_u64(o, opt->pin);
+    st_wire_put_u64(o, opt->foreign);
     st_wire_put_sv(o, opt->tag);
     const struct st_sv texts[] = {opt->platform.os, opt->platform.arch, opt->platform.variant,
                                   host.os,          host.arch,          host.variant};
@@ -457,7 +458,8 @@ static int foreign(struct st_scan *s, size_t i, struct st_err *err)
     struct st_unknown u = {.path = s->image.subject.layers[i].digest,
                            .reason = ST_UNKNOWN_FOREIGN,
                            .text =
-                               ST_SV("the layer's bytes are not in the image: its registry must be asked for them")};
+                               ST_SV("the layer's bytes are not in the image; of a registry's image --foreign-layers "
+                                     "fetches them")};
     s->layers[i].how = ST_LAYER_FOREIGN;
     return add_unknown(s, &u, err);
 }

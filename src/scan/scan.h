@@ -43,7 +43,7 @@ struct st_scan_request {
     uint64_t memory;             // budget of the whole process tree, bytes
     unsigned threads;            // analyzers at once; 0: as many as there are processors
     enum st_verify verify;
-    bool keep_going;
+    bool keep_going, foreign;          // foreign: layers that only URLs in the manifest lead to are read, too
     uint64_t deadline_ms;              // CLOCK_MONOTONIC; 0: none
     const char *cache_dir;             // NULL: no cache
     uint64_t cache_bytes, cache_age_s; // its limits (fragstore.h); 0: the standard ones

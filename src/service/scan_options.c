@@ -18,6 +18,8 @@ static const struct st_field fields[] = {
     {"strict", ST_FIELD_BOOL_AT(OPT, strict), .what = "fail when a file could not be read"},
     {"keepGoing", ST_FIELD_BOOL_AT(OPT, keep_going), .what = "write what the undamaged layers say; it fails still"},
     {"offline", ST_FIELD_BOOL_AT(OPT, offline), .what = "never use the network"},
+    {"foreignLayers", ST_FIELD_BOOL_AT(OPT, foreign_layers),
+     .what = "fetch layers that the registry has not from the URLs in the manifest"},
     {"platform", ST_FIELD_TEXT_AT(OPT, platform), .max = 100, .what = "as linux/arm64"},
     {"formats", ST_FIELD_TEXT_AT(OPT, formats), .max = 200, .what = "SBOMs to write, as spdx-json,purls"},
     {"width", ST_FIELD_U32_AT(OPT, width), .max = 10000, .what = "columns that the table is cut to"},

@@ -28,6 +28,7 @@ struct st_scan_options {
     enum st_verify verify; // not has_verify: blob
     bool has_verify;
     bool strict, keep_going, offline;
+    bool foreign_layers;   // follow the URLs that a manifest gives for layers the registry has not
     struct st_sv platform; // OS/ARCH[/VARIANT]; empty: this machine's
     struct st_sv formats;  // of the SBOMs: "spdx-json,purls"; of a job cyclonedx-json is always among them
     uint32_t width;        // columns of the terminal that the table goes to; 0: nothing is cut

@@ -87,6 +87,8 @@ static struct st_pull_options pull_options(const struct source *s)
                                     .key_file = a->client_key,
                                     .bytes_per_second = s->q->options->bandwidth,
                                     .verbose = a->verbose,
+                                    .foreign_layers = s->q->options->foreign_layers,
+                                    .foreign_public = a->service,
                                     .public_only = a->service && !in_list(a->private_, s->ref.domain),
                                     .deadline_ms = s->q->deadline_ms,
                                     .interrupted = s->q->interrupted};
@@ -235,6 +237,7 @@ static int source_open(struct source *s, const struct st_engine_request *q, stru
         .threads = q->threads,
         .verify = st_scan_options_verify(q->options),
         .keep_going = q->options->keep_going,
+        .foreign = q->options->foreign_layers,
         .deadline_ms = q->deadline_ms,
         .cache_dir = q->cache_dir,
         .cache_bytes = q->cache_bytes,

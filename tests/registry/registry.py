@@ -241,6 +241,64 @@ def part_failover(t):
             one.close()
 
 
+def part_foreign(t):
+    """Layers that a manifest places on other servers."""
+    r, other = Registry(), Registry()
+    im = Image([tar([("usr/lib/x.egg-info", egg("x"))]), tar([("noise", os.urandom(1 << 20)), ("opt/y.egg-info", egg("y"))])])
+    want = purls(t, im, "layout")
+    layer, data = "sha256:" + sha(im.blobs[1]), im.blobs[1]
+    url = f"http://localhost:{other.port}/x/layer.tar.gz"
+
+    def push(*urls, tag="1"):
+        m = json.loads(im.manifest)
+        m["layers"][1].update(mediaType="application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", urls=list(urls))
+        r.add(im)
+        r.add_manifest(json.dumps(m).encode(), m["mediaType"], tag=tag)
+        r.blobs.pop(layer, None)
+        del r.log[:], other.log[:]
+        return f"localhost:{r.port}/app:{tag}"
+
+    def elsewhere(h, path):
+        if path == "/x/layer.tar.gz":
+            other.send_blob(h, data)
+        elif path == "/x/wrong":
+            other.send_blob(h, data[:-9] + b"123456789")
+        elif path == "/x/half":
+            other.send_blob(h, data, 300000 if not h.headers.get("Range") else 1000)
+        elif path == "/x/away":
+            other.send(h, 307, b"", [("Location", f"http://localhost:{r.port}/v2/app/blobs/stolen")])
+        else:
+            other.send(h, 404, b"")
+        return True
+
+    other.fault = elsewhere
+    ref = push(url)
+    code, out, err = t.scan(ref, *PURLS)
+    t.ok(code == 0 and b"pypi/x@1" in out and b"pypi/y@1" not in out and "--foreign-layers" in err and not other.log, "not asked: an unknown, no packet", err)
+    t.same(want, "--foreign-layers", ref, *PURLS, "--foreign-layers")
+    t.ok(r.asked(layer) and other.log, "the registry first, then the URL", r.log, other.log)
+    r.auth = "basic"
+    t.same(want, "with a login for the registry", ref, *PURLS, "--foreign-layers", "--creds", "user:secret-password")
+    t.ok(not any("Authorization" in x[2] for x in other.log), "which the other server does not get", other.log)
+    r.auth = None
+    r.blobs[layer] = data
+    del other.log[:]
+    t.same(want, "a registry that has it", ref, *PURLS, "--foreign-layers")
+    t.ok(not other.log, "is enough")
+    base = f"http://localhost:{other.port}/x/"
+    t.same(want, "the second of two URLs", push(base + "missing", url), *PURLS, "--foreign-layers")
+    t.same(want, "a URL that gives half of it, the next the rest", push(base + "half", url), *PURLS, "--foreign-layers")
+    fails(t, 1, ["foreign layer", "404"], "a URL that leads nowhere", push(base + "missing"), "--foreign-layers")
+    fails(t, 1, [layer, "does not match"], "other bytes", push(base + "wrong"), "--foreign-layers")
+    fails(t, 1, ["blob"], "no web address", push("file:///etc/passwd"), "--foreign-layers")
+    ref = push(base + "away")
+    r.auth = "basic"
+    fails(t, 1, ["401"], "a redirect back to the registry", ref, "--foreign-layers", "--creds", "user:secret-password")
+    t.ok(not any("Authorization" in x[2] for x in r.asked("stolen")), "carries no login", r.asked("stolen"))
+    r.close()
+    other.close()
+
+
 # ---- who we are ----
 
 def part_auth(t):

@@ -1,7 +1,8 @@
 """stella scan image with a service: scan.py TEST STELLA STELLA_API. Speaks TAP."""
 import json, os, re, shutil, signal, subprocess, sys, tempfile, time
 
-sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", d) for d in ("e2e", ".")]
+sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", d) for d in ("e2e", "registry", ".")]
+import bolt_file
 import images
 import tap
 from tap import ok
@@ -71,6 +72,10 @@ def test_same():
     write("app.tar", img.docker_archive())
     write("app.tar.gz", images.squeeze(img.docker_archive(), "gzip"))
     img.oci_dir("oci")
+    img.oci_dir("ct/io.containerd.content.v1.content")
+    os.makedirs("ct/io.containerd.metadata.v1.bolt")
+    write("ct/io.containerd.metadata.v1.bolt/meta.db",
+          bolt_file.containerd({"default": {"docker.io/library/app:1": "sha256:" + images.sha(img.manifest)}}))
     bad = bytearray(img.docker_archive())
     at = bad.find(b"Package: p7")
     bad[at] ^= 1
@@ -80,7 +85,7 @@ def test_same():
     before = len(jobs())
     cases = [
         ("an archive", ["app.tar"]), ("compressed", ["app.tar.gz"]), ("a path", ["./app.tar"]), ("pinned", ["docker-archive:app.tar"]),
-        ("a layout", ["oci:oci"]), ("a directory", ["rootfs:oci"]), ("platform", ["app.tar", "--platform", "linux/amd64"]),
+        ("a layout", ["oci:oci"]), ("a directory", ["rootfs:oci"]), ("containerd's store", [f"containerd:[{WORK}/ct]app:1"]), ("platform", ["app.tar", "--platform", "linux/amd64"]),
         ("SPDX", ["app.tar", "--format", "spdx"]), ("syft", ["app.tar", "--format", "json"]), ("purls", ["app.tar", "--format", "purls"]),
         ("verify full", ["app.tar", "--verify", "full"]), ("quiet", ["app.tar", "-q"]), ("cache", ["app.tar", "--cache", "on"]),
         ("strict", ["app.tar", "--strict"]), ("strict, quiet", ["app.tar", "--strict", "-q"]), ("damaged", ["corrupt.tar"]),

@@ -649,6 +649,24 @@ static void test_http_names(void)
     }
 }
 
+// One exchange for which only public addresses will do; also when the connection is there already.
+static void test_http_public_only(void)
+{
+    struct server s = serve(plain_answer);
+    struct st_http_response r;
+    struct st_err err = {0};
+    char url[128];
+    struct st_http_request q = ask(url, s.port, "/");
+    int first = st_http_do(http, &q, &r, &err);
+    st_http_response_release(&r);
+    q.public_only = true;
+    int rc = st_http_do(http, &q, &r, &err);
+    TAP_OK(first == 0 && rc < 0 && err.code == ST_E_INPUT && r.trouble == ST_HTTP_FORBIDDEN && s.seen->n == 1,
+           "public only: %s", err.text);
+    st_http_response_release(&r);
+    stop(&s);
+}
+
 static void test_http_text(void)
 {
     int64_t t;
@@ -691,6 +709,7 @@ int main(void)
     test_http_parallel();
     test_http_step_after_sink();
     test_http_names();
+    test_http_public_only();
     st_http_free(http);
     TAP_OK(mem.used == 0, "all memory is given back");
     st_mem_release(&mem);
