@@ -26,8 +26,8 @@ struct st_opened {
 };
 
 // ST_E_NOTFOUND (no such file), ST_E_INPUT (neither image nor archive, with what would work), ST_E_OFFLINE (a network
-// source with `offline`), ST_E_IO. A registry and a daemon are only checked: see ST_OPENED_REMOTE. A FIFO is waited for until
-// somebody writes: ST_E_TIMEOUT after deadline_ms (CLOCK_MONOTONIC; 0: none), ST_E_CANCELLED on a signal.
+// source with `offline`), ST_E_IO. A registry and a daemon are only checked: see ST_OPENED_REMOTE. A FIFO is waited for
+// until somebody writes: ST_E_TIMEOUT after deadline_ms (CLOCK_MONOTONIC; 0: none), ST_E_CANCELLED on a signal.
 int st_source_open(const struct st_reference *ref, bool offline, uint64_t deadline_ms, struct st_opened *ret,
                    struct st_err *err);
 // The same with a descriptor that somebody else opened for this reference: a file (read from its beginning), a pipe, a
