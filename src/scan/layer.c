@@ -111,8 +111,7 @@ struct st_tar *layer_tar(struct layer_scan *s, struct st_stream *in, struct st_e
     return t;
 }
 
-// in: NULL, or the tar stream.
-static int walk_entries(struct layer_scan *s, const struct st_stream *in, struct st_err *err)
+static int walk_entries(struct layer_scan *s, struct st_err *err)
 {
     struct st_tar_entry e;
     struct st_layer_watch *w = s->opt->watch;
@@ -123,9 +122,8 @@ static int walk_entries(struct layer_scan *s, const struct st_stream *in, struct
             return -1;
         if (w && (e.index & 63) == 0) {
             atomic_store_explicit(&w->entries, e.index, memory_order_relaxed);
-            atomic_store_explicit(&w->stored, in ? st_stream_pos(s->raw) : layer_lazy_asked(s->lazy),
-                                  memory_order_relaxed);
-            atomic_store_explicit(&w->bytes, in ? st_stream_pos(in) : 0, memory_order_relaxed);
+            if (s->lazy) // else the stream tells
+                atomic_store_explicit(&w->stored, layer_lazy_asked(s->lazy), memory_order_relaxed);
         }
     }
     return rc;
@@ -134,7 +132,7 @@ static int walk_entries(struct layer_scan *s, const struct st_stream *in, struct
 static int walk(struct layer_scan *s, struct st_stream *in, struct st_err *err)
 {
     s->tar = layer_tar(s, in, err);
-    int rc = s->tar ? walk_entries(s, in, err) : -1;
+    int rc = s->tar ? walk_entries(s, err) : -1;
     st_tar_free(s->tar);
     s->tar = NULL;
     // What stands behind the end of the archive belongs to the blob and to its digests.
@@ -172,6 +170,7 @@ static int first_pass(struct layer_scan *s, const struct st_layer_source *src, s
     if (src->open(src->ctx, &raw, err))
         return -1;
     s->raw = raw;
+    struct st_stream_seen seen = {o->watch ? &o->watch->stored : NULL, o->watch ? &o->watch->bytes : NULL};
     struct st_sha256 *blob = NULL, *diff = NULL;
     int rc = 0;
     bool asked = o->digest[0] || o->want_digest;
@@ -197,7 +196,7 @@ static int first_pass(struct layer_scan *s, const struct st_layer_source *src, s
     if (rc == 0 && in && diff)
         in = st_stream_digest(s->mem, in, diff, err);
     if (rc == 0 && in)
-        in = st_stream_limit(s->mem, in, raw, ST_LAYER_BYTES_MAX, ST_LAYER_RATIO_MAX, err);
+        in = st_stream_limit(s->mem, in, raw, ST_LAYER_BYTES_MAX, ST_LAYER_RATIO_MAX, seen, err);
     if (rc == 0)
         rc = in ? walk(s, in, err) : -1;
     if (rc && in && tee)
@@ -225,7 +224,7 @@ static int first_pass(struct layer_scan *s, const struct st_layer_source *src, s
 // is the one that the manifest names.
 static int lazy_pass(struct layer_scan *s, const struct st_layer_source *src, struct st_err *err)
 {
-    if (layer_lazy_open(s, src, err) || walk_entries(s, NULL, err) || layer_again_read(s, src, err))
+    if (layer_lazy_open(s, src, err) || walk_entries(s, err) || layer_again_read(s, src, err))
         return -1;
     s->stats.stored = layer_lazy_asked(s->lazy);
     memcpy(s->stats.toc, s->opt->toc->digest, sizeof s->stats.toc);

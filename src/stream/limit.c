@@ -2,6 +2,7 @@
 #include "stream/stream_int.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 
 #define RATIO_FROM (64 * ST_MIB) // a small input may well be one long run of zeros
 
@@ -11,6 +12,7 @@ struct limit {
     struct st_stream *inner;        // owns
     const struct st_stream *source; // borrowed
     uint64_t max_bytes, ratio;
+    struct st_stream_seen seen;
 };
 
 static int check(const struct limit *l, struct st_err *err)
@@ -24,6 +26,14 @@ static int check(const struct limit *l, struct st_err *err)
     return 0;
 }
 
+static void tell(const struct limit *l)
+{
+    if (l->seen.in)
+        atomic_store_explicit(l->seen.in, l->source->end_pos, memory_order_relaxed);
+    if (l->seen.out)
+        atomic_store_explicit(l->seen.out, l->inner->end_pos, memory_order_relaxed);
+}
+
 static int limit_fill(struct st_stream *s, struct st_err *err)
 {
     struct limit *l = (struct limit *)s;
@@ -33,6 +43,7 @@ static int limit_fill(struct st_stream *s, struct st_err *err)
     if (check(l, err))
         return -1;
     st_stream_pass(s, l->inner);
+    tell(l);
     return 1;
 }
 
@@ -46,6 +57,7 @@ static int64_t limit_seek_over(struct st_stream *s, uint64_t n, struct st_err *e
     if (r <= 0)
         return r;
     s->end_pos = in->end_pos;
+    tell(l);
     return in->end_pos > l->max_bytes ? check(l, err) : r; // the ratio says nothing about bytes that were not made
 }
 
@@ -59,7 +71,7 @@ static void limit_free(struct st_stream *s)
 static const struct st_stream_ops limit_ops = {limit_fill, limit_seek_over, limit_free};
 
 struct st_stream *st_stream_limit(struct st_mem *mem, struct st_stream *inner, const struct st_stream *source,
-                                  uint64_t max_bytes, uint64_t ratio, struct st_err *err)
+                                  uint64_t max_bytes, uint64_t ratio, struct st_stream_seen seen, struct st_err *err)
 {
     struct limit *l = st_mem_alloc(mem, sizeof *l, err);
     if (!l) {
@@ -71,7 +83,8 @@ struct st_stream *st_stream_limit(struct st_mem *mem, struct st_stream *inner, c
                         .inner = inner,
                         .source = source,
                         .max_bytes = max_bytes,
-                        .ratio = ratio};
+                        .ratio = ratio,
+                        .seen = seen};
     return &l->s;
 }
 

@@ -351,7 +351,8 @@ def tools(t, port):
         t.ok(code == 0 and "fetched" not in err, f"{name}: read whole", code, err)
         code, out, err = t.scan(ref, *JSON)
         t.ok(code == 0 and out == full, f"{name}: the same bytes by the table", code, err)
-        t.ok("fetched" in err, f"{name}: {[x for x in err.splitlines() if 'fetched' in x]}", err)
+        if name != "estargz":  # chunks of 4 MiB: nearly all of it is wanted, so it is read whole
+            t.ok("fetched" in err, f"{name}: {[x for x in err.splitlines() if 'fetched' in x]}", err)
         code, out, err = t.scan(ref, *PURLS)
         t.ok(code == 0 and out == want, f"{name}: the packages of the image that it was made from", code, err)
         for kind, cache in (("blob", t.path(name + "-lazily")), ("full", t.path(name + "-whole"))):
