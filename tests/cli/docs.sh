@@ -40,7 +40,7 @@ completes() { # expected, words...
 completes "scan serve scanner" stella s
 completes "image --help" stella scan ""
 completes "list show cancel retry --help" stella scanner jobs ""
-completes "--format --force" stella scan image --fo
+completes "--format --foreign-layers --force" stella scan image --fo
 completes "table cyclonedx-json spdx-json syft-json purls" stella scan image app.tar --format ""
 completes "cyclonedx-json" stella scan image --format c
 completes "" stella scan image app
