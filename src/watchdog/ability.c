@@ -199,11 +199,12 @@ void st_wd_abilities_protect_self(struct st_wd_abilities *a)
     // asked for.
     struct rlimit l;
     bool all = capable(CAP_IPC_LOCK) || (getrlimit(RLIMIT_MEMLOCK, &l) == 0 && l.rlim_cur == RLIM_INFINITY);
-    found(a, ST_WD_CAN_MLOCK, mlockall(MCL_CURRENT) == 0 && (!all || mlockall(MCL_FUTURE | MCL_ONFAULT) == 0),
-          "mlockall");
-    if (a->has[ST_WD_CAN_MLOCK] && !all)
-        lost(a, ST_WD_CAN_MLOCK,
-             "RLIMIT_MEMLOCK, LimitMEMLOCK=infinity lifts it: only what is mapped at the start is locked");
+    bool locked = mlockall(MCL_CURRENT) == 0 && (!all || mlockall(MCL_FUTURE | MCL_ONFAULT) == 0);
+    if (all)
+        found(a, ST_WD_CAN_MLOCK, locked, "mlockall");
+    else
+        lost(a, ST_WD_CAN_MLOCK, "RLIMIT_MEMLOCK, LimitMEMLOCK=infinity lifts it: %s",
+             locked ? "only what is mapped at the start is locked" : "it is less than what is mapped");
     found(a, ST_WD_CAN_OOM_ADJ, st_wd_write_at(AT_FDCWD, "/proc/self/oom_score_adj", "-999", 0) == 0,
           "/proc/self/oom_score_adj");
 }
