@@ -25,11 +25,11 @@ enum st_field_kind {
 struct st_field {
     const char *name;
     enum st_field_kind kind;
+    bool required;  // reading fails without it
+    bool null_zero; // a number: 0 is null
     size_t offset;
     size_t has;               // offset of a bool that says whether the value is known (else null), plus 1; 0: always
     const char *const *words; // ST_FIELD_WORD; NULL ends
-    bool required;            // reading fails without it
-    bool null_zero;           // a number: 0 is null
     uint64_t max;             // a number: most accepted, 0: no limit; a text: bytes, 0: ST_FIELD_TEXT_MAX
     const char *what;         // one line for people
 };

@@ -129,9 +129,10 @@ static bool capable(int cap)
     struct st_sv text = st_sv_mem(buf, n > 0 ? (size_t)n : 0), line, word;
     uint64_t set;
     while (st_sv_line(&text, &line))
-        if (st_sv_starts(line, ST_SV("CapEff:")))
-            return st_sv_word(&line, &word) && st_sv_word(&line, &word) && st_sv_u64(word, 16, &set) &&
-                   (set >> cap & 1);
+        if (st_sv_starts(line, ST_SV("CapEff:"))) {
+            line = st_sv_from(line, ST_SV("CapEff:").len);
+            return st_sv_word(&line, &word) && st_sv_u64(word, 16, &set) && (set >> cap & 1);
+        }
     return false;
 }
 
