@@ -113,7 +113,7 @@ static int check_table(const struct st_toc_place *p, struct st_sha256 *sha, stru
 static int read_index(struct layer_lazy *z, struct st_stream *in, struct st_sha256 *sha, struct st_buf *json,
                       struct st_err *err)
 {
-    struct st_tar_entry e;
+    struct st_tar_entry e = {0};
     struct st_sv run;
     struct st_tar *tar = st_tar_new(z->mem, in, err);
     int rc = tar ? 1 : -1;
