@@ -136,6 +136,7 @@ def test_stop():
     p = start("-", stdin=subprocess.PIPE)
     until("processing")
     p.send_signal(signal.SIGINT)
+    p.wait(timeout=60)  # its input stays open: the end of it would fail the job before the client can cancel it
     err = p.communicate()[1]
     ok(p.returncode == 1 and "is cancelled" in err, "Ctrl-C", err)
     j = until("cancelled")
