@@ -69,7 +69,7 @@ bench: all ## measure against syft, trivy and the floor; prints one table
 	bench/run
 
 fuzz: ## fuzz one parser: make fuzz T=json SECS=60; all of them in equal parts, CPU time: make fuzz HOURS=4
-	$(if $(HOURS),tools/fuzz-all "$(HOURS)",tools/fuzz "$(T)" "$(SECS)")
+	$(if $(HOURS),tools/fuzz --all "$(HOURS)",tools/fuzz "$(T)" "$(SECS)")
 
 fmt: ## format all C
 	git ls-files '*.c' '*.h' | xargs clang-format-14 -i

@@ -24,7 +24,7 @@ static int layer(struct st_mem *mem, const char *path, struct st_err *err)
     if (s)
         s = st_stream_detect(mem, s, NULL, err);
     if (s)
-        s = st_stream_limit(mem, s, source, UINT64_MAX, UINT64_MAX, (struct st_stream_seen){NULL, NULL}, err);
+        s = st_stream_limit(mem, s, source, UINT64_MAX, UINT64_MAX, err);
     struct st_tar *t = s ? st_tar_new(mem, s, err) : NULL;
     struct st_tar_entry e;
     int r = -1;

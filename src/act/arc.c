@@ -5,19 +5,11 @@
 
 // ---- cgroup paths ---------------------------------------------------------------------------------------------------
 
-static bool is_hex(struct st_sv s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (!((s.ptr[i] >= '0' && s.ptr[i] <= '9') || (s.ptr[i] >= 'a' && s.ptr[i] <= 'f')))
-            return false;
-    return s.len > 0;
-}
-
 // 8-4-4-4-12 with '-' or '_' (systemd reads '-' in a slice's name as its parent), or 32 digits of a static pod.
 static bool read_uid(struct st_sv s, struct st_pod_ref *ret)
 {
     static const uint8_t dashes[] = {8, 13, 18, 23};
-    ret->static_pod = s.len == 32 && is_hex(s);
+    ret->static_pod = s.len == 32 && st_sv_is_hex(s);
     if (!ret->static_pod && s.len != ST_POD_UID_LEN)
         return false;
     memcpy(ret->uid, s.ptr, s.len);
@@ -29,7 +21,7 @@ static bool read_uid(struct st_sv s, struct st_pod_ref *ret)
             return false;
         ret->uid[dashes[i]] = '0';
     }
-    bool hex = is_hex(st_sv_mem(ret->uid, s.len));
+    bool hex = st_sv_is_hex(st_sv_mem(ret->uid, s.len));
     for (size_t i = 0; i < ST_LEN(dashes); i++)
         ret->uid[dashes[i]] = '-';
     return hex;
@@ -59,7 +51,7 @@ static bool read_container(struct st_sv part, char ret[static ST_CONTAINER_ID_LE
             return false;
         part = st_sv_from(part, dash + 1);
     }
-    if (part.len != ST_CONTAINER_ID_LEN || !is_hex(part))
+    if (part.len != ST_CONTAINER_ID_LEN || !st_sv_is_hex(part))
         return false;
     memcpy(ret, part.ptr, part.len);
     ret[part.len] = '\0';

@@ -4,20 +4,11 @@
 
 #include "base/map.h"
 #include "chop.h"
+#include "path_check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define DATA_MAX (1 << 20) // of a sparse file's holes
-
-static void check_path(struct st_sv path)
-{
-    struct st_sv part, rest = path;
-    if (path.len && (path.ptr[0] == '/' || path.ptr[path.len - 1] == '/'))
-        abort();
-    while (st_sv_split(&rest, '/', &part))
-        if (part.len == 0 || st_sv_eq(part, ST_SV(".")) || st_sv_eq(part, ST_SV("..")))
-            abort();
-}
 
 static uint64_t read_data(struct st_tar *t, const struct st_tar_entry *e, uint64_t hash)
 {

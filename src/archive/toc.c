@@ -6,19 +6,11 @@
 
 // ---- annotations and footer -----------------------------------------------------------------------------------------
 
-static bool lower_hex(struct st_sv s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (!((s.ptr[i] >= '0' && s.ptr[i] <= '9') || (s.ptr[i] >= 'a' && s.ptr[i] <= 'f')))
-            return false;
-    return true;
-}
-
 // The 64 digits of "sha256:...".
 static bool digest_hex(struct st_sv s, struct st_sv *ret)
 {
     *ret = st_sv_from(s, 7);
-    return s.len == 7 + ST_DIGEST_HEX && st_sv_starts(s, ST_SV("sha256:")) && lower_hex(*ret);
+    return s.len == 7 + ST_DIGEST_HEX && st_sv_starts(s, ST_SV("sha256:")) && st_sv_is_hex(*ret);
 }
 
 struct st_toc_place st_toc_annotations(struct st_sv estargz, struct st_sv checksum, struct st_sv position)
@@ -58,7 +50,7 @@ struct st_toc_place st_toc_get_place(struct st_wire_in *r)
     if (p.kind == ST_TOC_NONE)
         return p;
     struct st_sv hex = st_wire_sv(r);
-    if (hex.len != ST_DIGEST_HEX || !lower_hex(hex))
+    if (hex.len != ST_DIGEST_HEX || !st_sv_is_hex(hex))
         r->failed = true;
     else
         memcpy(p.digest, hex.ptr, ST_DIGEST_HEX);
@@ -73,7 +65,7 @@ bool st_toc_footer(struct st_sv b, uint64_t *ret_offset)
 {
     static const char head[] = "\x1f\x8b\x08\x04", extra[] = "\x1a\0SG\x16";
     return b.len == ST_TOC_FOOTER && memcmp(b.ptr, head, 4) == 0 && memcmp(b.ptr + 10, extra, 6) == 0 &&
-           memcmp(b.ptr + 32, "STARGZ", 6) == 0 && lower_hex(st_sv_sub(b, 16, 16)) &&
+           memcmp(b.ptr + 32, "STARGZ", 6) == 0 && st_sv_is_hex(st_sv_sub(b, 16, 16)) &&
            st_sv_u64(st_sv_sub(b, 16, 16), 16, ret_offset) && *ret_offset <= INT64_MAX;
 }
 

@@ -1,11 +1,9 @@
 // Tables of contents of layers that can be read in parts: every entry of the tar stream, and for each regular file
 // where in the blob its bytes stand, chunk by chunk, each chunk with its SHA-256.
-//   eStargz        containerd/stargz-snapshotter docs/estargz.md, version 1: chunks are gzip members, or stand in one;
-//   the
-//                  table is the last file of the tar, in a member of its own, and a footer of 51 bytes says where.
+//   eStargz        containerd/stargz-snapshotter docs/estargz.md, version 1: chunks are gzip members, or stand in
+//                  one; the table is the last file of the tar, in a member of its own; a footer of 51 bytes says where.
 //   zstd:chunked   containers/storage pkg/chunked/internal/minimal (FileMetadata), version 1: chunks are zstd frames;
-//   the
-//                  table is in a skippable frame, whose place the manifest names.
+//                  the table is in a skippable frame, whose place the manifest names.
 // A table is trusted as far as the manifest whose annotation has its digest, not further: everything in it is checked
 // for sense here, and what a chunk's bytes hash to is for the caller to compare (src/scan/layer_lazy.c).
 #ifndef ST_ARCHIVE_TOC_H

@@ -21,7 +21,8 @@ void st_out_init_buf(struct st_out *o, struct st_buf *to);
 void st_out_write(struct st_out *o, struct st_sv s);
 void st_out_puts(struct st_out *o, const char *literal);
 void st_out_putc(struct st_out *o, char c);
-// Room for n bytes, at most ST_OUT_BUFFER, to be filled at once and then counted with st_out_added. NULL after a failure.
+// Room for n bytes, at most ST_OUT_BUFFER, to be filled at once and then counted with st_out_added. NULL after a
+// failure.
 char *st_out_room(struct st_out *o, size_t n);
 void st_out_added(struct st_out *o, size_t n);
 void st_out_fmt(struct st_out *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

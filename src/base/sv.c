@@ -128,6 +128,14 @@ bool st_sv_u64(struct st_sv s, unsigned base, uint64_t *ret_value)
     return true;
 }
 
+bool st_sv_is_hex(struct st_sv s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!((s.ptr[i] >= '0' && s.ptr[i] <= '9') || (s.ptr[i] >= 'a' && s.ptr[i] <= 'f')))
+            return false;
+    return true;
+}
+
 bool st_sv_is_utf8(struct st_sv s)
 {
     const unsigned char *p = (const unsigned char *)s.ptr;

@@ -78,6 +78,7 @@ struct st_sv st_sv_basename(struct st_sv path);
 struct st_sv st_sv_dirname(struct st_sv path);
 // Whole string as unsigned number; false on empty, other characters, overflow.
 bool st_sv_u64(struct st_sv s, unsigned base, uint64_t *ret_value);
+bool st_sv_is_hex(struct st_sv s);  // lower-case digits only; true of the empty one
 bool st_sv_is_utf8(struct st_sv s); // strict: no overlongs, no surrogates
 // The UTF-8 form of a code point up to 0x10FFFF at p (room for 4 bytes); its length.
 size_t st_utf8_put(char *p, uint64_t c);

@@ -211,7 +211,7 @@ static int scan(struct record *r, const struct st_scan_ask *ask, struct st_err *
                                       : NULL,
         .cache_bytes = r->cache_bytes,
         .cache_age_s = r->cache_age_s,
-        .deadline_ms = o->timeout_s ? (uint64_t)st_clock_mono_ms() + o->timeout_s * 1000 : 0,
+        .deadline_ms = st_scan_options_deadline(o),
         .interrupted = st_cli_catch_signals(),
         .observer = &show.engine,
     };

@@ -458,14 +458,13 @@ static bool half_read(int fd)
 static int open_all(struct remote *r, const struct st_engine_observer *o, struct st_err *err)
 {
     const struct st_scan_ask *ask = r->ask;
-    struct st_engine_request q = {
-        .image = ask->image,
-        .options = &ask->options,
-        .access = st_remote_access(&ask->remote),
-        .file = -1,
-        .deadline_ms = ask->options.timeout_s ? (uint64_t)st_clock_mono_ms() + ask->options.timeout_s * 1000 : 0,
-        .interrupted = r->interrupted,
-        .observer = o};
+    struct st_engine_request q = {.image = ask->image,
+                                  .options = &ask->options,
+                                  .access = st_remote_access(&ask->remote),
+                                  .file = -1,
+                                  .deadline_ms = st_scan_options_deadline(&ask->options),
+                                  .interrupted = r->interrupted,
+                                  .observer = o};
     if (st_engine_file_open(&q, &r->file, err))
         return -1;
     for (size_t i = 0; i < ask->n_outputs; i++)

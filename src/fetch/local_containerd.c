@@ -172,7 +172,9 @@ static int open_image(const struct st_reference *ref, const struct st_local_opti
     if (content < 0)
         return -1;
     struct find f = {meta, p.name_space, ref};
-    if (ask(&f, opt, digest, err) || st_local_content(content, st_sv_of(digest), ret, err))
+    if (ask(&f, opt, digest, err))
+        return err && err->code == ST_E_CORRUPT ? st_err_wrap(err, "containerd's store at %.200s", p.root) : -1;
+    if (st_local_content(content, st_sv_of(digest), ret, err))
         return -1;
     st_take_fd(&content);
     return 0;

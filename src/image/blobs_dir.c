@@ -22,10 +22,7 @@ static bool name_ok(struct st_sv name)
         return true;
     if (!st_sv_starts(name, dir) || name.len != dir.len + 64)
         return false;
-    for (size_t i = dir.len; i < name.len; i++)
-        if (!((name.ptr[i] >= '0' && name.ptr[i] <= '9') || (name.ptr[i] >= 'a' && name.ptr[i] <= 'f')))
-            return false;
-    return true;
+    return st_sv_is_hex(st_sv_from(name, dir.len));
 }
 
 // Kernels before 5.6, or a sandbox that refuses openat2: component by component, no link is followed.

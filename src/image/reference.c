@@ -27,14 +27,6 @@ static bool is_lower(char c)
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
 }
 
-static bool is_hex(struct st_sv s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (!((s.ptr[i] >= '0' && s.ptr[i] <= '9') || (s.ptr[i] >= 'a' && s.ptr[i] <= 'f')))
-            return false;
-    return true;
-}
-
 static bool is_alnum(char c)
 {
     return is_lower(c) || (c >= 'A' && c <= 'Z');
@@ -161,7 +153,7 @@ static int parse_repository(struct st_sv text, struct st_sv path, struct st_aren
                                 : "two slashes in a row",
                        err);
     // Docker refuses it too: it would be taken for an image ID, which no registry knows.
-    if (ret->source->network && parts == 1 && path.len == ST_DIGEST_TEXT - 7 && is_hex(path))
+    if (ret->source->network && parts == 1 && path.len == ST_DIGEST_TEXT - 7 && st_sv_is_hex(path))
         return bad(text, "64 hexadecimal digits are an image ID; a registry needs NAME@sha256:DIGEST", err);
     if (parts == 1 && st_sv_eq(ret->domain, ST_SV("docker.io"))) {
         if (st_arena_fmt(a, &path, err, "library/" ST_SV_FMT, ST_SV_ARG(path)))

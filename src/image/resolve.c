@@ -11,21 +11,13 @@
 
 #define SHA256_PREFIX "sha256:"
 
-static bool hex_ok(struct st_sv s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (!((s.ptr[i] >= '0' && s.ptr[i] <= '9') || (s.ptr[i] >= 'a' && s.ptr[i] <= 'f')))
-            return false;
-    return true;
-}
-
 int st_digest_check(struct st_sv digest, struct st_err *err)
 {
     struct st_sv prefix = ST_SV(SHA256_PREFIX);
-    if (digest.len == ST_DIGEST_TEXT && st_sv_starts(digest, prefix) && hex_ok(st_sv_from(digest, prefix.len)))
+    if (digest.len == ST_DIGEST_TEXT && st_sv_starts(digest, prefix) && st_sv_is_hex(st_sv_from(digest, prefix.len)))
         return 0;
     if (digest.len == ST_SV("sha512:").len + 128 && st_sv_starts(digest, ST_SV("sha512:")) &&
-        hex_ok(st_sv_from(digest, ST_SV("sha512:").len)))
+        st_sv_is_hex(st_sv_from(digest, ST_SV("sha512:").len)))
         return st_err_set(err, ST_E_FAILED, "digest algorithm sha512 is not supported: " ST_SV_FMT, ST_SV_ARG(digest));
     return st_err_set(err, ST_E_CORRUPT, "bad digest '%.*s'", (int)ST_MIN(digest.len, 160u),
                       digest.ptr ? digest.ptr : "");

@@ -534,8 +534,7 @@ int st_job_stream(struct st_proto_msg *m, struct st_layer_watch *watch, uint64_t
     s.raw = raw;
     struct st_stream *in = raw ? st_stream_detect(&s.mem, raw, &codec, err) : NULL;
     if (in)
-        in = st_stream_limit(&s.mem, in, raw, ST_LAYER_BYTES_MAX, ST_LAYER_RATIO_MAX,
-                             (struct st_stream_seen){NULL, NULL}, err);
+        in = st_stream_limit(&s.mem, in, raw, ST_LAYER_BYTES_MAX, ST_LAYER_RATIO_MAX, err);
     int rc = in ? stream_archive(&s, in, err) : -1;
     st_stream_free(in);
     if (rc == 0)

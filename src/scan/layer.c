@@ -170,7 +170,6 @@ static int first_pass(struct layer_scan *s, const struct st_layer_source *src, s
     if (src->open(src->ctx, &raw, err))
         return -1;
     s->raw = raw;
-    struct st_stream_seen seen = {o->watch ? &o->watch->stored : NULL, o->watch ? &o->watch->bytes : NULL};
     struct st_sha256 *blob = NULL, *diff = NULL;
     int rc = 0;
     bool asked = o->digest[0] || o->want_digest;
@@ -196,7 +195,9 @@ static int first_pass(struct layer_scan *s, const struct st_layer_source *src, s
     if (rc == 0 && in && diff)
         in = st_stream_digest(s->mem, in, diff, err);
     if (rc == 0 && in)
-        in = st_stream_limit(s->mem, in, raw, ST_LAYER_BYTES_MAX, ST_LAYER_RATIO_MAX, seen, err);
+        in = st_stream_limit(s->mem, in, raw, ST_LAYER_BYTES_MAX, ST_LAYER_RATIO_MAX, err);
+    if (in && o->watch)
+        st_stream_limit_show(in, &o->watch->stored, &o->watch->bytes);
     if (rc == 0)
         rc = in ? walk(s, in, err) : -1;
     if (rc && in && tee)

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/random.h"
 #include "service/api_upload_int.h"
 #include "service/cond.h"
 #include "service/keys.h"
@@ -20,7 +21,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 
 #define SWEEP_MS 5000
@@ -298,16 +298,13 @@ bool st_upload_write(struct st_upload *u, const char *data, size_t *inout_n, uns
 
 static int keep(struct st_upload *u, struct st_err *err)
 {
-    unsigned char random[8];
-    char dir[PATH_MAX];
+    char name[17], dir[PATH_MAX];
     if (fsync(u->fd) || sync_dir(u->dir))
         return st_err_sys(err, "%s", u->path);
-    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
-        return st_err_sys(err, "getrandom");
-    int n = snprintf(dir, sizeof dir, "%s/", u->all->dir);
-    for (size_t i = 0; i < sizeof random && n < (int)sizeof dir - 3; i++)
-        n += snprintf(dir + n, sizeof dir - (size_t)n, "%02x", random[i]);
-    if (snprintf(u->path, sizeof u->path, "%s/%s", dir, u->name) >= (int)sizeof u->path)
+    if (st_random_hex(name, sizeof name - 1, err))
+        return -1;
+    if (snprintf(dir, sizeof dir, "%s/%s", u->all->dir, name) >= (int)sizeof dir ||
+        snprintf(u->path, sizeof u->path, "%s/%s", dir, u->name) >= (int)sizeof u->path)
         return st_err_set(err, ST_E_INPUT, "the name of the state directory is too long");
     if (rename(u->dir, dir))
         return st_err_sys(err, "%s", dir);

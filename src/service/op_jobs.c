@@ -14,8 +14,8 @@ static struct st_sv name_of(struct st_sv image)
 {
     char home[PATH_MAX], dir[PATH_MAX];
     struct st_sv name;
-    bool upload = st_home_path(home, NULL) == 0 && st_home_file(home, "uploads/", dir, NULL) == 0 &&
-                  st_uploads_name(st_sv_of(dir), image, &name);
+    bool upload = st_sv_starts(image, ST_SV("/")) && st_home_path(home, NULL) == 0 &&
+                  st_home_file(home, "uploads/", dir, NULL) == 0 && st_uploads_name(st_sv_of(dir), image, &name);
     return upload ? name : image;
 }
 

@@ -6,6 +6,7 @@
 #ifndef ST_SERVICE_SCAN_OPTIONS_H
 #define ST_SERVICE_SCAN_OPTIONS_H
 
+#include "base/clock.h"
 #include "scan/scan.h"
 #include "service/record.h"
 
@@ -49,6 +50,11 @@ int st_scan_options_write(const struct st_scan_options *o, struct st_buf *to, st
 static inline enum st_verify st_scan_options_verify(const struct st_scan_options *o)
 {
     return o->has_verify ? o->verify : ST_VERIFY_BLOB;
+}
+// When a scan that begins now has to end: CLOCK_MONOTONIC, ms; 0: never.
+static inline uint64_t st_scan_options_deadline(const struct st_scan_options *o)
+{
+    return o->timeout_s ? (uint64_t)st_clock_mono_ms() + o->timeout_s * 1000 : 0;
 }
 
 // Words of `formats`, by index; NULL ends. The first is the one that every job writes.

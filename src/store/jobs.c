@@ -1,10 +1,10 @@
 // Asking for jobs, and the record of local scans.
 #include "base/ckd.h"
 #include "base/cleanup.h"
+#include "base/random.h"
 #include "store/db.h"
 
 #include <stdio.h>
-#include <sys/random.h>
 
 #define PREFIX_MIN 6
 #define NO_LIMIT INT32_MAX
@@ -89,12 +89,7 @@ void st_job_kept_release(struct st_job_kept *k)
 
 int st_store_new_id(char ret[static ST_JOB_ID + 1], struct st_err *err)
 {
-    unsigned char raw[ST_JOB_ID / 2];
-    if (getrandom(raw, sizeof raw, 0) != (ssize_t)sizeof raw)
-        return st_err_sys(err, "random number of a job");
-    for (size_t i = 0; i < sizeof raw; i++)
-        snprintf(ret + 2 * i, 3, "%02x", raw[i]);
-    return 0;
+    return st_random_hex(ret, ST_JOB_ID, err);
 }
 
 // ---- local scans --------------------------------------------------------------------------------
@@ -138,10 +133,7 @@ static int walk_row(void *ctx, const struct st_db_value *col, struct st_err *err
 // [prefix, end): the ids that start with it. 'g' is the next after the hex digits.
 static int prefix_end(struct st_sv prefix, char ret_end[static ST_JOB_ID + 2], struct st_err *err)
 {
-    bool hex = true;
-    for (size_t i = 0; i < prefix.len; i++)
-        hex = hex && ((prefix.ptr[i] >= '0' && prefix.ptr[i] <= '9') || (prefix.ptr[i] >= 'a' && prefix.ptr[i] <= 'f'));
-    if (!hex || prefix.len < PREFIX_MIN || prefix.len > ST_JOB_ID)
+    if (!st_sv_is_hex(prefix) || prefix.len < PREFIX_MIN || prefix.len > ST_JOB_ID)
         return st_err_set(err, ST_E_USAGE, "invalid job id '" ST_SV_FMT "' (%d to %d hex digits, lowercase)",
                           ST_SV_ARG(st_sv_sub(prefix, 0, 100)), PREFIX_MIN, ST_JOB_ID);
     snprintf(ret_end, ST_JOB_ID + 2, ST_SV_FMT "g", ST_SV_ARG(prefix));
@@ -282,41 +274,27 @@ int st_store_attempts(struct st_store *s, const char *id, st_attempt_row_fn *row
 
 // ---- counts -------------------------------------------------------------------------------------
 
-static int active_row(void *ctx, const struct st_db_value *c, struct st_err *err)
+static int counts_row(void *ctx, const struct st_db_value *c, struct st_err *err)
 {
     struct st_counts *k = ctx;
-    if (!st_sv_eq(text(&c[0]), ST_SV("pending"))) {
-        k->processing = (uint64_t)c[1].number;
-        return 0;
-    }
-    k->pending = (uint64_t)c[1].number;
-    k->oldest_pending_ms = c[2].number;
+    *k = (struct st_counts){(uint64_t)c[0].number, (uint64_t)c[1].number, (uint64_t)c[2].number, (uint64_t)c[3].number,
+                            (uint64_t)c[4].number, (uint64_t)c[5].number, c[6].number,           c[7].number};
     return 0;
 }
 
-static int ended_row(void *ctx, const struct st_db_value *c, struct st_err *err)
-{
-    struct st_counts *k = ctx;
-    k->dead = (uint64_t)c[0].number;
-    k->completed = (uint64_t)c[1].number;
-    k->failed = (uint64_t)c[2].number;
-    k->cancelled = (uint64_t)c[3].number;
-    k->now_ms = c[4].number;
-    return 0;
-}
-
+// What waits or is in work comes from the index jobs_active alone, in one walk.
 int st_store_counts(struct st_store *s, int64_t since_ms, struct st_counts *ret, struct st_err *err)
 {
-    *ret = (struct st_counts){0};
-    if (ST_DB_RUN(s, active_row, ret, err,
-                  "SELECT status, count(*), min(created_ms) FROM jobs WHERE status IN ('pending', 'processing') "
-                  "GROUP BY status") < 0)
-        return -1;
-    return ST_DB_RUN(s, ended_row, ret, err,
-                     "SELECT (SELECT count(*) FROM jobs WHERE dead = 1),"
+    return ST_DB_RUN(s, counts_row, ret, err,
+                     "SELECT a.pending, a.processing, (SELECT count(*) FROM jobs WHERE dead = 1),"
                      " (SELECT count(*) FROM jobs WHERE status = 'completed' AND updated_ms >= ?1),"
                      " (SELECT count(*) FROM jobs WHERE status = 'failed' AND updated_ms >= ?1),"
-                     " (SELECT count(*) FROM jobs WHERE status = 'cancelled' AND updated_ms >= ?1), st_wall_now()",
+                     " (SELECT count(*) FROM jobs WHERE status = 'cancelled' AND updated_ms >= ?1),"
+                     " a.oldest, st_wall_now() FROM"
+                     " (SELECT COALESCE(sum(CASE WHEN status = 'pending' THEN 1 ELSE 0 END), 0) AS pending,"
+                     " COALESCE(sum(CASE WHEN status = 'processing' THEN 1 ELSE 0 END), 0) AS processing,"
+                     " COALESCE(min(CASE WHEN status = 'pending' THEN created_ms END), 0) AS oldest"
+                     " FROM jobs WHERE status IN ('pending', 'processing')) a",
                      ST_DB_N(since_ms)) < 0
                ? -1
                : 0;

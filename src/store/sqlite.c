@@ -203,16 +203,22 @@ static int op_durable(struct st_store *s, struct st_err *err)
     return op_script(s, "PRAGMA synchronous = FULL", err);
 }
 
+#define LOG_PATH (PATH_MAX + 8)
+static const char *log_path(const struct sqlite_store *s, char buf[static LOG_PATH])
+{
+    snprintf(buf, LOG_PATH, "%s-wal", s->path);
+    return buf;
+}
+
 // With synchronous=NORMAL a commit is written to the log and not waited for. What was written before is on the disk
 // after this, so that one wait serves all who committed meanwhile. The log stays the same file while a connection is
 // open.
 static int op_sync(struct st_store *base, struct st_err *err)
 {
     struct sqlite_store *s = self(base);
-    char path[PATH_MAX + 8];
     if (s->wal < 0) {
-        snprintf(path, sizeof path, "%s-wal", s->path);
-        s->wal = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        char path[LOG_PATH];
+        s->wal = open(log_path(s, path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     }
     if (s->wal < 0 || fdatasync(s->wal))
         return st_err_sys(err, "job record %s", s->path);
@@ -222,10 +228,9 @@ static int op_sync(struct st_store *base, struct st_err *err)
 // The next process reads the whole log, so it is emptied now and then, unless somebody else uses it.
 static void shorten_log(struct sqlite_store *s)
 {
-    char path[PATH_MAX + 8];
+    char path[LOG_PATH];
     struct stat st;
-    snprintf(path, sizeof path, "%s-wal", s->path);
-    if (!s->db || stat(path, &st) || st.st_size < LOG_SIZE)
+    if (!s->db || stat(log_path(s, path), &st) || st.st_size < LOG_SIZE)
         return;
     sqlite3_busy_timeout(s->db, 0);
     sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);

@@ -12,7 +12,7 @@ struct limit {
     struct st_stream *inner;        // owns
     const struct st_stream *source; // borrowed
     uint64_t max_bytes, ratio;
-    struct st_stream_seen seen;
+    _Atomic uint64_t *in, *out; // NULL: nobody looks
 };
 
 static int check(const struct limit *l, struct st_err *err)
@@ -28,10 +28,10 @@ static int check(const struct limit *l, struct st_err *err)
 
 static void tell(const struct limit *l)
 {
-    if (l->seen.in)
-        atomic_store_explicit(l->seen.in, l->source->end_pos, memory_order_relaxed);
-    if (l->seen.out)
-        atomic_store_explicit(l->seen.out, l->inner->end_pos, memory_order_relaxed);
+    if (!l->in)
+        return;
+    atomic_store_explicit(l->in, l->source->end_pos, memory_order_relaxed);
+    atomic_store_explicit(l->out, l->inner->end_pos, memory_order_relaxed);
 }
 
 static int limit_fill(struct st_stream *s, struct st_err *err)
@@ -71,7 +71,7 @@ static void limit_free(struct st_stream *s)
 static const struct st_stream_ops limit_ops = {limit_fill, limit_seek_over, limit_free};
 
 struct st_stream *st_stream_limit(struct st_mem *mem, struct st_stream *inner, const struct st_stream *source,
-                                  uint64_t max_bytes, uint64_t ratio, struct st_stream_seen seen, struct st_err *err)
+                                  uint64_t max_bytes, uint64_t ratio, struct st_err *err)
 {
     struct limit *l = st_mem_alloc(mem, sizeof *l, err);
     if (!l) {
@@ -83,9 +83,15 @@ struct st_stream *st_stream_limit(struct st_mem *mem, struct st_stream *inner, c
                         .inner = inner,
                         .source = source,
                         .max_bytes = max_bytes,
-                        .ratio = ratio,
-                        .seen = seen};
+                        .ratio = ratio};
     return &l->s;
+}
+
+void st_stream_limit_show(struct st_stream *limit, _Atomic uint64_t *in, _Atomic uint64_t *out)
+{
+    struct limit *l = (struct limit *)limit;
+    l->in = in;
+    l->out = out;
 }
 
 // ---- allocator for libraries --------------------------------------------------------------------------

@@ -115,12 +115,11 @@ struct st_stream *st_place_resume(const struct st_place *p, struct st_mem *mem, 
 
 // Fails with ST_E_LIMIT once more than max_bytes came out of `inner` (owned), or more than ratio times what
 // `source` (borrowed, the compressed end of the same chain) has read, looked at beyond the first 64 MiB.
-// Where others can see how far it is, also within one long file: read of `source`, given out. NULL: nobody looks.
-struct st_stream_seen {
-    _Atomic uint64_t *in, *out;
-};
 struct st_stream *st_stream_limit(struct st_mem *mem, struct st_stream *inner, const struct st_stream *source,
-                                  uint64_t max_bytes, uint64_t ratio, struct st_stream_seen seen, struct st_err *err);
+                                  uint64_t max_bytes, uint64_t ratio, struct st_err *err);
+// From now on others can see how far such a stream is, also within one long file: bytes read of `source`, bytes given
+// out.
+void st_stream_limit_show(struct st_stream *limit, _Atomic uint64_t *in, _Atomic uint64_t *out);
 
 // One zlib or raw deflate buffer (zip members, .dep-v0), for catalogers. Grows `out` up to max; ST_E_LIMIT beyond.
 enum st_deflate_wrap { ST_DEFLATE_RAW, ST_DEFLATE_ZLIB };

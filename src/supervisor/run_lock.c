@@ -1,6 +1,7 @@
 #include "supervisor/run_lock.h"
 
 #include "base/fd.h"
+#include "base/random.h"
 #include "base/sv.h"
 
 #include <errno.h>
@@ -8,24 +9,13 @@
 #include <limits.h>
 #include <stdio.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #define INSTALLATION 32 // hexadecimal digits
 
-static int hex_of_random(char *ret, size_t digits, struct st_err *err)
-{
-    unsigned char raw[INSTALLATION / 2];
-    if (getrandom(raw, digits / 2, 0) != (ssize_t)(digits / 2))
-        return st_err_sys(err, "getrandom");
-    for (size_t i = 0; i < digits / 2; i++)
-        snprintf(ret + 2 * i, 3, "%02x", raw[i]);
-    return 0;
-}
-
 static bool is_name(const char *text, ssize_t n)
 {
-    return n == INSTALLATION + 1 && text[INSTALLATION] == '\n' && strspn(text, "0123456789abcdef") == INSTALLATION;
+    return n == INSTALLATION + 1 && text[INSTALLATION] == '\n' && st_sv_is_hex(st_sv_mem(text, INSTALLATION));
 }
 
 // The installation's name, out of the file; made where there is none.
@@ -33,7 +23,7 @@ static int read_name(int fd, char ret[static INSTALLATION + 1], struct st_err *e
 {
     char text[INSTALLATION + 3] = "";
     if (!is_name(text, st_fd_pread(fd, text, sizeof text - 1, 0))) {
-        if (hex_of_random(text, INSTALLATION, err))
+        if (st_random_hex(text, INSTALLATION, err))
             return -1;
         text[INSTALLATION] = '\n';
         if (ftruncate(fd, 0) || st_fd_pwrite(fd, text, INSTALLATION + 1, 0))
@@ -48,7 +38,7 @@ int st_run_lock_adopt(struct st_run_lock *l, int fd, const char *host, struct st
 {
     char name[INSTALLATION + 1], run[17];
     *l = (struct st_run_lock){.fd = fd};
-    if (fcntl(fd, F_SETFD, FD_CLOEXEC) || read_name(fd, name, err) || hex_of_random(run, sizeof run - 1, err)) {
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) || read_name(fd, name, err) || st_random_hex(run, sizeof run - 1, err)) {
         close(fd);
         l->fd = -1;
         return -1;

@@ -59,19 +59,27 @@ static size_t read_file(const char *name, char *buf, size_t cap)
     return n > 0 ? (size_t)n : 0;
 }
 
-// tests/store/v1.sql was dumped from the file of the released version 1.
-static void test_version_1(void)
+// The store in the dump of an earlier version; NULL when it does not open.
+static struct st_store *open_version(int version)
 {
     static char dump[64 * 1024];
     char name[PATH_MAX];
     struct st_err err = {0};
     struct st_store *s = NULL;
-    struct seen all = {0}, one = {0}, stray = {0};
-    snprintf(name, sizeof name, "%s/store/v1.sql", getenv("ST_TESTS") ? getenv("ST_TESTS") : "tests");
-    TAP_OK(read_file(name, dump, sizeof dump) > 1000, "a dump of version 1");
+    snprintf(name, sizeof name, "%s/store/v%d.sql", getenv("ST_TESTS") ? getenv("ST_TESTS") : "tests", version);
+    TAP_OK(read_file(name, dump, sizeof dump) > 1000, "a dump of version %d", version);
     drop_files();
     sql(dump);
-    TAP_OK(st_store_open(home, false, &s, &err) == 0, "a store of version 1 opens %s", err.text);
+    TAP_OK(st_store_open(home, false, &s, &err) == 0, "a store of version %d opens %s", version, err.text);
+    return s;
+}
+
+// tests/store/v1.sql was dumped from the file of the released version 1.
+static void test_version_1(void)
+{
+    struct st_err err = {0};
+    struct st_store *s = open_version(1);
+    struct seen all = {0}, one = {0}, stray = {0};
     if (!s)
         return;
     TAP_OK(st_store_list(s, &(struct st_job_filter){0}, see, &all, &err) == 0 && all.n == 5, "its jobs are there: %d",
@@ -94,16 +102,9 @@ static void test_version_1(void)
 // tests/store/v2.sql was dumped from the file of a service of version 2, with a queue, pools, configuration and a log.
 static void test_version_2(void)
 {
-    static char dump[64 * 1024];
-    char name[PATH_MAX];
     struct st_err err = {0};
-    struct st_store *s = NULL;
+    struct st_store *s = open_version(2);
     struct seen all = {0}, one = {0}, stray = {0}, got = {0};
-    snprintf(name, sizeof name, "%s/store/v2.sql", getenv("ST_TESTS") ? getenv("ST_TESTS") : "tests");
-    TAP_OK(read_file(name, dump, sizeof dump) > 1000, "a dump of version 2");
-    drop_files();
-    sql(dump);
-    TAP_OK(st_store_open(home, false, &s, &err) == 0, "a store of version 2 opens %s", err.text);
     if (!s)
         return;
     TAP_OK(st_store_list(s, &(struct st_job_filter){0}, see, &all, &err) == 0 && all.n == 6, "its jobs are there: %d",
@@ -132,16 +133,9 @@ static void test_version_2(void)
 // more.
 static void test_version_3(void)
 {
-    static char dump[64 * 1024];
-    char name[PATH_MAX];
     struct st_err err = {0};
-    struct st_store *s = NULL;
+    struct st_store *s = open_version(3);
     struct seen all = {0}, one = {0}, stray = {0}, got = {0};
-    snprintf(name, sizeof name, "%s/store/v3.sql", getenv("ST_TESTS") ? getenv("ST_TESTS") : "tests");
-    TAP_OK(read_file(name, dump, sizeof dump) > 1000, "a dump of version 3");
-    drop_files();
-    sql(dump);
-    TAP_OK(st_store_open(home, false, &s, &err) == 0, "a store of version 3 opens %s", err.text);
     if (!s)
         return;
     TAP_OK(st_store_list(s, &(struct st_job_filter){0}, see, &all, &err) == 0 && all.n == 6, "its jobs are there: %d",

@@ -238,8 +238,7 @@ static void test_faults(void)
             if (d) {
                 s = st_stream_digest(&mem, s, d, &err);
                 s = s ? st_stream_detect(&mem, s, NULL, &err) : NULL;
-                s = s ? st_stream_limit(&mem, s, source, 1 << 20, 100, (struct st_stream_seen){NULL, NULL}, &err)
-                      : NULL;
+                s = s ? st_stream_limit(&mem, s, source, 1 << 20, 100, &err) : NULL;
                 r = s ? outcome(s, &err) : -1;
             } else {
                 st_stream_free(s);
@@ -481,8 +480,7 @@ static int64_t limited(uint64_t max, uint64_t ratio, size_t zeros, struct st_err
         abort();
     size_t n = ZSTD_compress(packed, ZSTD_compressBound(zeros), text, zeros, 1);
     struct st_stream *in = chop_new((struct st_sv){packed, n}, 256);
-    struct st_stream *s = st_stream_limit(&mem, st_stream_decode(&mem, in, ST_CODEC_ZSTD, err), in, max, ratio,
-                                          (struct st_stream_seen){NULL, NULL}, err);
+    struct st_stream *s = st_stream_limit(&mem, st_stream_decode(&mem, in, ST_CODEC_ZSTD, err), in, max, ratio, err);
     int64_t r = st_stream_drain(s, err);
     st_stream_free(s);
     free(text);
