@@ -3,6 +3,7 @@
 #include "base/ckd.h"
 #include "base/fd.h"
 #include "fetch/local_int.h"
+#include "image/blobs.h"
 #include "image/storage.h"
 
 #include <fcntl.h>
@@ -11,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #define MEMORY (24u << 20)   // all names of images.json, all layers of layers.json; a line of tar-split
 #define PIPE_BYTES (1 << 20) // what an unprivileged process may have
@@ -273,16 +273,6 @@ static struct reading *reading_of(struct st_local *l, uint64_t ticket)
 
 // ---- the questions of struct st_remote ------------------------------------------------------------------------------
 
-static int in_memory(struct st_sv text, int *ret_fd, uint64_t *ret_size, struct st_err *err)
-{
-    ST_AUTO_CLOSE int fd = memfd_create("stella-document", MFD_CLOEXEC);
-    if (fd < 0 || st_fd_write(fd, text.ptr, text.len))
-        return st_err_sys(err, "document");
-    *ret_fd = st_take_fd(&fd);
-    *ret_size = text.len;
-    return 1;
-}
-
 static const struct st_storage_layer *layer_named(const struct st_local *l, struct st_sv member)
 {
     char name[ST_STORAGE_NAME];
@@ -299,9 +289,9 @@ static int document(struct st_remote *remote, struct st_sv name, int *ret_fd, ui
     const struct st_local *l = (const struct st_local *)remote;
     const struct st_storage_layer *found = layer_named(l, name);
     if (st_sv_eq(name, ST_SV("manifest.json")))
-        return in_memory(l->content.manifest, ret_fd, ret_size, err);
+        return st_blobs_document(l->content.manifest, ret_fd, ret_size, err);
     if (st_sv_eq(name, l->content.config_name))
-        return in_memory(l->content.config, ret_fd, ret_size, err);
+        return st_blobs_document(l->content.config, ret_fd, ret_size, err);
     if (!found)
         return 0;
     *ret_fd = -1;
@@ -376,7 +366,7 @@ static int wait_for(struct st_local *l, int fd, struct st_err *err)
 
 static int learn_content(struct st_local *l, const struct st_reference *ref, struct st_err *err)
 {
-    struct stat st;
+    struct st_sv text;
     uint64_t ticket;
     ST_AUTO_CLOSE int out = memfd_create("stella-image", MFD_CLOEXEC);
     struct task t = {.ref = ref, .out = out};
@@ -384,15 +374,9 @@ static int learn_content(struct st_local *l, const struct st_reference *ref, str
         return st_err_sys(err, "the image's description");
     if (begin(l, describe, &t, &ticket, err) || wait_for(l, -1, err))
         return -1;
-    if (fstat(out, &st))
-        return st_err_sys(err, "the image's description");
-    if ((uint64_t)st.st_size > ST_IMAGE_ENCODED_MAX)
-        return st_err_set(err, ST_E_LIMIT, "the image's description is larger than 16 MiB");
-    char *p = st_arena_bytes(&l->arena, (size_t)st.st_size + 1, err);
-    ssize_t n = p ? st_fd_pread(out, p, (size_t)st.st_size, 0) : -1;
-    if (n < 0)
-        return p ? st_err_sys(err, "the image's description") : -1;
-    return st_storage_decode(st_sv_mem(p, (size_t)n), &l->arena, &l->content, err);
+    if (st_image_encoded(out, &l->arena, &text, err))
+        return -1;
+    return st_storage_decode(text, &l->arena, &l->content, err);
 }
 
 static int open_image(struct st_local *l, const struct st_reference *ref, bool stream, struct st_opened *ret,

@@ -16,6 +16,8 @@ struct st_blobs st_blobs_dir(const int *dirfd); // borrowed; blobs are ST_BLOB_F
 
 // ---- content store: blobs as in a layout, and no index ----
 
+// A document that is no file anywhere, as one in memory; 1 or -1, as the functions here.
+int st_blobs_document(struct st_sv text, int *ret_fd, uint64_t *ret_size, struct st_err *err);
 // The same for a directory that keeps blobs of many images (containerd's content store), of which `digest` is meant:
 // "index.json" and "oci-layout" are made up, as files in memory. Without that blob there is no "index.json".
 int st_blobs_store_open(int dirfd, struct st_sv digest, struct st_sv name, int *ret_fd, uint64_t *ret_size,

@@ -31,7 +31,7 @@ int st_blobs_index_of(struct st_sv digest, uint64_t size, struct st_sv media_typ
     return st_out_finish(&out, err);
 }
 
-static int in_memory(struct st_sv text, int *ret_fd, uint64_t *ret_size, struct st_err *err)
+int st_blobs_document(struct st_sv text, int *ret_fd, uint64_t *ret_size, struct st_err *err)
 {
     ST_AUTO_CLOSE int fd = memfd_create("stella-document", MFD_CLOEXEC);
     if (fd < 0 || st_fd_write(fd, text.ptr, text.len))
@@ -47,7 +47,7 @@ int st_blobs_store_open(int dirfd, struct st_sv digest, struct st_sv name, int *
     char blob[ST_DIGEST_NAME];
     uint64_t size;
     if (st_sv_eq(name, ST_SV("oci-layout")))
-        return in_memory(st_sv_of(st_blobs_layout), ret_fd, ret_size, err);
+        return st_blobs_document(st_sv_of(st_blobs_layout), ret_fd, ret_size, err);
     if (!st_sv_eq(name, ST_SV("index.json")))
         return st_blobs_dir_open(dirfd, name, ret_fd, ret_size, err);
     ST_AUTO_CLOSE int there = -1;
@@ -58,7 +58,8 @@ int st_blobs_store_open(int dirfd, struct st_sv digest, struct st_sv name, int *
     struct st_buf b;
     st_mem_init(&mem, 128 * 1024, -1);
     st_buf_init(&b, &mem);
-    rc = st_blobs_index_of(digest, size, ST_SV_NULL, &b, err) ? -1 : in_memory(st_buf_sv(&b), ret_fd, ret_size, err);
+    rc = st_blobs_index_of(digest, size, ST_SV_NULL, &b, err) ? -1
+                                                              : st_blobs_document(st_buf_sv(&b), ret_fd, ret_size, err);
     st_buf_release(&b);
     st_mem_release(&mem);
     return rc;

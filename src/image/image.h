@@ -101,6 +101,9 @@ int st_image_rootfs(struct st_arena *a, struct st_image *ret, struct st_err *err
 // borrows from `in`; ST_E_CORRUPT.
 int st_image_encode(const struct st_image *img, struct st_buf *out, struct st_err *err);
 int st_image_decode(struct st_sv in, struct st_arena *a, struct st_image *ret, struct st_err *err);
+// What a process that trusts nothing was given as such a form, or as another of an image, in a file: its bytes.
+// ST_E_LIMIT over ST_IMAGE_ENCODED_MAX.
+int st_image_encoded(int fd, struct st_arena *a, struct st_sv *ret, struct st_err *err);
 
 // ---- digests --------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,10 @@
 // struct st_image as bytes (base/wire.h). The sandboxed process writes it, its parent reads it and believes none of it.
 #include "base/ckd.h"
+#include "base/fd.h"
 #include "base/wire.h"
 #include "image/image.h"
+
+#include <sys/stat.h>
 
 #define IMAGE_WIRE_VERSION 2u
 #define TEXTS_MAX 65536 // tags, warnings, labels: as many as a document may hold
@@ -189,5 +192,22 @@ int st_image_decode(struct st_sv in, struct st_arena *a, struct st_image *ret, s
     if (!st_wire_ok(&r) || !digest_or_none(img.subject.manifest_digest) || !digest_or_none(img.subject.config_digest))
         return st_err_set(err, ST_E_CORRUPT, "damaged description of an image");
     *ret = img;
+    return 0;
+}
+
+int st_image_encoded(int fd, struct st_arena *a, struct st_sv *ret, struct st_err *err)
+{
+    struct stat st;
+    if (fstat(fd, &st))
+        return st_err_sys(err, "the image's description");
+    if (st.st_size < 0 || (uint64_t)st.st_size > ST_IMAGE_ENCODED_MAX)
+        return st_err_set(err, ST_E_LIMIT, "the image's description is larger than %u MiB", ST_IMAGE_ENCODED_MAX >> 20);
+    char *p = st_arena_bytes(a, (size_t)st.st_size + 1, err);
+    if (!p)
+        return -1;
+    ssize_t n = st_fd_pread(fd, p, (size_t)st.st_size, 0);
+    if (n < 0)
+        return st_err_sys(err, "the image's description");
+    *ret = st_sv_mem(p, (size_t)n);
     return 0;
 }

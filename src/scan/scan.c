@@ -366,22 +366,6 @@ static int converse(struct st_scan *s, struct st_analyzer *a, struct st_buf *b, 
     }
 }
 
-static int read_image(struct st_scan *s, int fd, struct st_err *err)
-{
-    struct stat st;
-    if (fstat(fd, &st))
-        return st_err_sys(err, "image description");
-    if (st.st_size < 0 || (uint64_t)st.st_size > ST_IMAGE_ENCODED_MAX)
-        return st_err_set(err, ST_E_LIMIT, "the image's description is larger than 16 MiB");
-    char *p = st_arena_bytes(&s->arena, (size_t)st.st_size + 1, err);
-    if (!p)
-        return -1;
-    ssize_t n = st_fd_pread(fd, p, (size_t)st.st_size, 0);
-    if (n < 0)
-        return st_err_sys(err, "image description");
-    return st_image_decode(st_sv_mem(p, (size_t)n), &s->arena, &s->image, err);
-}
-
 static int send_index(struct st_scan *s, struct st_analyzer *a, struct st_buf *b, int out, int spill,
                       struct st_err *err)
 {
@@ -405,6 +389,7 @@ static int index_image(struct st_scan *s, struct st_err *err)
     if (s->opt->opened->kind == ST_OPENED_ROOTFS)
         return st_image_rootfs(&s->arena, &s->image, err);
     struct st_analyzer *a = &s->idle; // the first to read a layer, afterwards
+    struct st_sv text;
     struct st_buf b;
     st_buf_init(&b, &s->mem);
     if (st_analyzer_start(s->analyzer, (size_t)s->opt->memory + (64u << 20), a, err))
@@ -433,7 +418,7 @@ static int index_image(struct st_scan *s, struct st_err *err)
         ob->end(ob->ctx);
     if (rc == 0) {
         st_scan_sample(s, "index", SIZE_MAX, &a->pid, 1);
-        rc = read_image(s, out, err);
+        rc = st_image_encoded(out, &s->arena, &text, err) || st_image_decode(text, &s->arena, &s->image, err) ? -1 : 0;
     }
     st_buf_release(&b);
     return rc;
