@@ -59,17 +59,17 @@ void st_sup_log(struct st_sup *s, enum st_log_level level, const char *component
 static void on_report(void *sup)
 {
     struct st_sup *s = sup;
-    for (size_t i = 0; i < s->n_slots; i++)
+    if (!s->ready && s->wanted.any && !s->calls.head) { // what the workers said as they came is known: they are listed
+        s->ready = true;
+        st_notify("READY=1\nMAINPID=%d\nSTATUS=%zu workers", (int)getpid(), s->n_slots);
+        st_sup_say("ready: %zu workers", s->n_slots);
+    }
+    for (size_t i = 0; s->ready && i < s->n_slots; i++)
         st_slot_report(s->slots[i], NULL);
     if (s->calls.dropped) {
         st_sup_say("stella-api does not keep up: %llu lines of the log and reports were not told",
                    (unsigned long long)s->calls.dropped);
         s->calls.dropped = 0;
-    }
-    if (!s->ready && s->wanted.any) {
-        s->ready = true;
-        st_notify("READY=1\nMAINPID=%d\nSTATUS=%zu workers", (int)getpid(), s->n_slots);
-        st_sup_say("ready: %zu workers", s->n_slots);
     }
     st_loop_arm(&s->loop, &s->report, s->ready ? ST_REPORT_MS : 100);
 }

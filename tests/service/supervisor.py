@@ -1,6 +1,6 @@
 """stella serve around a worker that does what its image's name says: supervisor.py TEST STELLA STELLA_API WATCHDOG PROBE
 FAKE_WORKER. Speaks TAP. STELLA_TEST_POSTGRES: on that server. Runs without root and without cgroups; tests/vm has those."""
-import fcntl, json, os, shutil, signal, subprocess, sys, tempfile, time
+import fcntl, json, os, re, shutil, signal, subprocess, sys, tempfile, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import socket_client
@@ -346,6 +346,7 @@ def test_verbs():
     state(a, "cancelled")
     a = submit("progress=2,end=oom")
     state(a, "failed")
+    until(lambda: worker(lastJob=a)) # the job is told first, then what its worker says of it
     code, out, err = stella("scanner", "workers", "inspect")
     ok("exit_code:    1\n" in out and "reason:       oom\n" in out and a in out and '"memory_limit":2147483648' in out, "inspect has the end and its evidence", out)
     code, out, err = stella("scanner", "workers", "inspect", worker(lastJob=a)["id"].split("/")[1])
@@ -358,8 +359,7 @@ def test_verbs():
     ok(stella("scanner", "workers", "remove", "--pool", "large-images", "--force")[0] == 0, "--force")
     ok(s.end() == 0, "SIGTERM: 0")
     api = subprocess.Popen([BIN + "/stella-api"], env=ENV, stderr=subprocess.DEVNULL)
-    until(lambda: os.path.exists(SOCKET))
-    Client().call("workers.report", id="h/default-1", pool="default", state="busy", memory=5 << 20, memoryLimit=4 << 30)
+    call("workers.report", id="h/default-1", pool="default", state="busy", memory=5 << 20, memoryLimit=4 << 30)
     time.sleep(10.5)
     code, out, err = stella("scanner", "workers", "stats")
     ok(code == 10 and "busy (stal" in out and "the supervisor does not report: these values are 10s old" in err, "stale values are marked: 10", out + err)
