@@ -43,16 +43,15 @@ enum st_auth_kind {
     ST_AUTH_KIND_MAX
 };
 
-// SOURCE, in order: user agent, https proxy, http proxy, no proxy, bandwidth (bytes/s, 0: none), flags (ST_FETCH_F_*),
-// tag, digest, count of endpoints and for each: host[:port], repository, flags (ST_FETCH_E_*), auth kind, user, secret,
-// where they come from. fds: [CA file], [client certificate, its key] as the flags say.
+// SOURCE, in order: user agent, https proxy, http proxy, no proxy, private hosts, bandwidth (bytes/s, 0: none), flags
+// (ST_FETCH_F_*), tag, digest, count of endpoints and for each: host[:port], repository, flags (ST_FETCH_E_*), auth
+// kind, user, secret, where they come from. fds: [CA file], [client certificate, its key] as the flags say.
 #define ST_FETCH_F_VERBOSE 1u     // a line for each request on standard error
-#define ST_FETCH_F_PUBLIC_ONLY 2u // no loopback, private or link-local addresses
+#define ST_FETCH_F_PUBLIC_ONLY 2u // no loopback, private or link-local address, but of the private hosts
 #define ST_FETCH_F_CA 4u
 #define ST_FETCH_F_CERT 8u
-#define ST_FETCH_F_FOREIGN 16u        // layers that the registry has not are fetched from the URLs in the manifest
-#define ST_FETCH_F_FOREIGN_PUBLIC 32u // and never from addresses that are not public
-#define ST_FETCH_F_ALL 63u
+#define ST_FETCH_F_FOREIGN 16u // layers that the registry has not are fetched from the URLs in the manifest
+#define ST_FETCH_F_ALL 31u
 #define ST_FETCH_E_INSECURE 1u // any certificate, and plain HTTP where there is no TLS
 #define ST_FETCH_E_MIRROR 2u   // whatever goes wrong there, the next endpoint is asked
 #define ST_FETCH_E_ALL 3u

@@ -372,10 +372,10 @@ static int put_source(struct st_pull *p, struct st_wire_out *o, const struct st_
     const char *given = variable("no_proxy", "NO_PROXY");
     snprintf(direct, sizeof direct, "localhost,127.0.0.0/8,::1%s%s", *given ? "," : "", given);
     st_wire_put_sv(o, st_sv_of(strcmp(given, "*") == 0 ? given : direct));
+    st_wire_put_sv(o, opt->private_hosts);
     st_wire_put_u64(o, opt->bytes_per_second);
     st_wire_put_u64(o, (opt->verbose ? ST_FETCH_F_VERBOSE : 0) | (opt->public_only ? ST_FETCH_F_PUBLIC_ONLY : 0) |
-                           (opt->foreign_layers ? ST_FETCH_F_FOREIGN : 0) |
-                           (opt->foreign_public ? ST_FETCH_F_FOREIGN_PUBLIC : 0) | (opt->ca_file ? ST_FETCH_F_CA : 0) |
+                           (opt->foreign_layers ? ST_FETCH_F_FOREIGN : 0) | (opt->ca_file ? ST_FETCH_F_CA : 0) |
                            (opt->cert_file ? ST_FETCH_F_CERT : 0));
     st_wire_put_sv(o, ref->tag);
     st_wire_put_sv(o, ref->digest);

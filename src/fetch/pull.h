@@ -18,9 +18,9 @@ struct st_pull_options {
     const char *cert_file, *key_file; // client certificate; NULL: none
     uint64_t bytes_per_second;        // 0: no limit
     bool verbose;                     // a line for each request
-    bool public_only;                 // the service's rule
+    bool public_only;                 // the service's rule: no address that is not public, wherever it is met ...
+    struct st_sv private_hosts;       // ... but of these, "HOST[:PORT],HOST"
     bool foreign_layers;              // those that the registry has not, from the URLs in the manifest
-    bool foreign_public;              // the service's rule for these: a registry that may be private names them
     uint64_t deadline_ms;             // CLOCK_MONOTONIC; 0: none
     const volatile int *interrupted;  // NULL allowed
 };

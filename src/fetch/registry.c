@@ -279,7 +279,6 @@ static void job_start(struct st_job *j)
                                     .headers = &accept,
                                     .n_headers = 1,
                                     .tls = &r->foreign_tls,
-                                    .public_only = r->flags & ST_FETCH_F_FOREIGN_PUBLIC,
                                     .from = j->from,
                                     .size = j->size,
                                     .resume = true,

@@ -64,6 +64,7 @@ struct st_registry {
     int sock;
     unsigned flags;
     const char *user_agent, *https_proxy, *http_proxy, *no_proxy; // NUL-terminated copies, in the arena
+    struct st_sv private_hosts;                                   // with ST_FETCH_F_PUBLIC_ONLY
     struct st_sv tag, digest;
     struct st_buf ca; // system's and the user's
     struct st_buf cert;

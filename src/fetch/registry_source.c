@@ -30,11 +30,23 @@ static void trace(void *ctx, const char *line)
     fprintf(stderr, "stella: %s\n", line);
 }
 
-static bool public_only(void *ctx, enum st_address_class what, const char *address, bool proxy)
+// The operator named it, whoever leads there: "HOST" (at the scheme's port) or "HOST:PORT".
+static bool is_named(struct st_sv list, const struct st_http_peer *to)
 {
-    (void)ctx;
-    (void)address;
-    return what == ST_ADDRESS_PUBLIC || proxy; // the proxy is the operator's own choice
+    char full[ST_HTTP_URL_MAX];
+    struct st_sv one, host = st_sv_of(to->host);
+    snprintf(full, sizeof full, "%s:%u", to->host, to->port);
+    bool usual = to->port == (to->tls ? 443u : 80u);
+    while (list.len && st_sv_split(&list, ',', &one))
+        if (st_sv_ieq(one, st_sv_of(full)) || (usual && st_sv_ieq(one, host)))
+            return true;
+    return false;
+}
+
+static bool public_or_named(void *registry, const struct st_http_peer *to)
+{
+    const struct st_registry *r = registry;
+    return to->what == ST_ADDRESS_PUBLIC || to->proxy || is_named(r->private_hosts, to);
 }
 
 static int get_endpoint(struct st_registry *r, struct st_wire_in *in, struct st_endpoint *e, struct st_err *err)
@@ -93,6 +105,8 @@ static int get_source(struct st_registry *r, struct st_proto_msg *m, struct st_s
     if (st_fetch_get_cstr(r, in, &r->user_agent, err) || st_fetch_get_cstr(r, in, &r->https_proxy, err) ||
         st_fetch_get_cstr(r, in, &r->http_proxy, err) || st_fetch_get_cstr(r, in, &r->no_proxy, err))
         return -1;
+    if (get_text(r, in, &r->private_hosts, err))
+        return -1;
     o.bytes_per_second = st_wire_u64(in);
     r->flags = (unsigned)st_wire_max(in, ST_FETCH_F_ALL);
     if (get_text(r, in, &r->tag, err) || get_text(r, in, &r->digest, err) || read_files(r, m, system_ca, err))
@@ -108,7 +122,8 @@ static int get_source(struct st_registry *r, struct st_proto_msg *m, struct st_s
     o.http_proxy = r->http_proxy;
     o.no_proxy = r->no_proxy;
     o.trace = r->flags & ST_FETCH_F_VERBOSE ? trace : NULL;
-    o.may_connect = r->flags & ST_FETCH_F_PUBLIC_ONLY ? public_only : NULL;
+    o.may_connect = r->flags & ST_FETCH_F_PUBLIC_ONLY ? public_or_named : NULL;
+    o.ctx = r;
     r->foreign_tls.ca = st_buf_sv(&r->ca);
     return st_http_new(&o, &r->http, err);
 }

@@ -28,13 +28,15 @@ void st_job_explain_trouble(const struct st_job *j, enum st_http_trouble t, stru
                  unknown ? "--ca-file FILE trusts the authority that signed it; " : "", ST_SV_ARG(host));
     else if (t == ST_HTTP_NO_TLS)
         snprintf(advice, sizeof advice, "if it is meant to speak plain HTTP: --insecure %.*s", ST_SV_ARG(host));
+    else if (t == ST_HTTP_FORBIDDEN && err->code == ST_E_INPUT)
+        snprintf(advice, sizeof advice, "registry.allow_private names the hosts that may have one");
     else if (t == ST_HTTP_NO_HOST)
         snprintf(advice, sizeof advice, "is it spelled right%s",
                  err->code == ST_E_NOTFOUND ? "?" : ", and is there a network?");
     else
         return;
     snprintf(text, sizeof text, "%s", err->text);
-    st_err_set(err, t == ST_HTTP_NO_HOST ? err->code : ST_E_FAILED, "%.250s%s %s", text,
+    st_err_set(err, t == ST_HTTP_NO_HOST || t == ST_HTTP_FORBIDDEN ? err->code : ST_E_FAILED, "%.250s%s %s", text,
                t == ST_HTTP_NO_HOST ? ":" : ";", advice);
 }
 

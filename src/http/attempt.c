@@ -153,13 +153,13 @@ static curl_socket_t on_socket(void *ctx, curlsocktype purpose, struct curl_sock
     const struct st_http_options *o = &x->http->opt;
     bool proxy = !x->q.unix_path && (x->now_origin.tls ? o->https_proxy : o->http_proxy) != NULL;
     enum st_address_class what = st_address_class(&a->addr, a->addrlen);
+    struct st_http_peer to = {x->now_origin.host, x->now_origin.port, x->now_origin.tls, what, proxy};
     (void)purpose;
     st_address_text(&a->addr, a->addrlen, x->address);
     if (!x->now_origin.tls && !x->q.plain && what != ST_ADDRESS_LOOPBACK && what != ST_ADDRESS_LOCAL)
         st_err_set(&x->err, ST_E_FAILED, "%s is %s, not this machine: plain HTTP is refused", x->now_origin.host,
                    x->address);
-    else if ((o->may_connect && !o->may_connect(o->ctx, what, x->address, proxy)) ||
-             (x->q.public_only && what != ST_ADDRESS_PUBLIC && !proxy))
+    else if (o->may_connect && !o->may_connect(o->ctx, &to))
         st_err_set(&x->err, ST_E_INPUT, "%s is at the %s address %s, which may not be connected to", x->now_origin.host,
                    st_address_class_name(what), x->address);
     else
@@ -286,8 +286,6 @@ static void set_options(struct st_http_exchange *x)
     curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, x);
     curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_request);
     curl_easy_setopt(e, CURLOPT_PREREQDATA, x);
-    if (x->q.public_only) // a connection that is there was judged by another rule
-        curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
     if (x->q.unix_path) {
         curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, x->q.unix_path);
         curl_easy_setopt(e, CURLOPT_PROXY, "");

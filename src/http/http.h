@@ -46,6 +46,15 @@ struct st_http_tls {
     bool insecure;               // trust any server
 };
 
+// Who is about to be connected to.
+struct st_http_peer {
+    const char *host; // of the URL, lower case, IPv6 in brackets
+    unsigned port;
+    bool tls;
+    enum st_address_class what; // of the address that connect() gets
+    bool proxy;                 // which is the proxy's, not the host's
+};
+
 struct st_http_options {
     struct st_mem *mem;        // borrowed; bodies and headers that are kept. libcurl's own memory is not counted
     const char *user_agent;    // "stella/0.1.0"
@@ -54,8 +63,8 @@ struct st_http_options {
     const char *http_proxy;    // the same for http://
     const char *no_proxy;      // as curl has it: "host,.domain,10.0.0.0/8"
     uint64_t bytes_per_second; // of all exchanges together; 0: no limit
-    // May `address` (numeric, with port) be connected to? NULL: all may. For a proxy it is the proxy's address.
-    bool (*may_connect)(void *ctx, enum st_address_class what, const char *address, bool proxy);
+    // Asked for every connection, those after redirects too. NULL: all may.
+    bool (*may_connect)(void *ctx, const struct st_http_peer *to);
     // One line an attempt, ready to be printed (-v): method, URL without its query, status, address, time. NULL: none.
     void (*trace)(void *ctx, const char *line);
     void *ctx; // of both
@@ -124,7 +133,6 @@ struct st_http_request {
     const struct st_secret *authorization; // value of the Authorization header; NULL: none
     struct st_sv body;                     // of POST, PUT, PATCH; its Content-Type is a header of the caller's
     const struct st_http_tls *tls;         // NULL: the client's
-    bool public_only;                      // no loopback, private or link-local address, whatever may_connect says
     bool plain;                            // http:// is allowed; without it only to a loopback address
     const char *unix_path;                 // a daemon's socket, whatever host the URL names; NULL: the network
     bool once;         // never try again on a failure that leaves open whether the request was carried out (POST)

@@ -67,15 +67,6 @@ static void source_close(struct source *s)
     st_mem_release(&s->mem);
 }
 
-static bool in_list(struct st_sv list, struct st_sv host)
-{
-    struct st_sv one;
-    while (list.len && st_sv_split(&list, ',', &one))
-        if (st_sv_eq(one, host))
-            return true;
-    return false;
-}
-
 static struct st_pull_options pull_options(const struct source *s)
 {
     const struct st_engine_access *a = &s->q->access;
@@ -88,8 +79,8 @@ static struct st_pull_options pull_options(const struct source *s)
                                     .bytes_per_second = s->q->options->bandwidth,
                                     .verbose = a->verbose,
                                     .foreign_layers = s->q->options->foreign_layers,
-                                    .foreign_public = a->service,
-                                    .public_only = a->service && !in_list(a->private_, s->ref.domain),
+                                    .public_only = a->service,
+                                    .private_hosts = a->private_,
                                     .deadline_ms = s->q->deadline_ms,
                                     .interrupted = s->q->interrupted};
 }

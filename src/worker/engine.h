@@ -16,9 +16,9 @@ struct st_engine_access {
     size_t n_insecure;
     int source; // enum st_source_choice, of a reference without a scheme
     bool verbose;
-    bool service;          // a job: no path and no daemon of this machine, no registry at a private address ...
+    bool service;          // a job: no path and no daemon of this machine, no host at a private address ...
     struct st_sv uploads;  // ... but files below this directory ("HOME/uploads/"), which the service itself wrote ...
-    struct st_sv private_; // ... and registries of this list, "HOST[:PORT],HOST"
+    struct st_sv private_; // ... and the hosts of this list, "HOST[:PORT],HOST"
 };
 
 struct st_engine_output {

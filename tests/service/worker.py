@@ -1,5 +1,5 @@
 """The worker process, with this program as its supervisor: worker.py TEST STELLA. Speaks TAP."""
-import array, json, os, re, shutil, signal, socket, subprocess, sys, tempfile, time
+import array, http.server, json, os, re, shutil, signal, socket, subprocess, sys, tempfile, threading, time
 
 sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", d) for d in ("e2e", ".")]
 import images
@@ -153,6 +153,35 @@ def test_life():
        result(5)["cyclonedx-json"] == result(1)["cyclonedx-json"], "--strict: failed, and written", end)
 
 
+def check_redirect():
+    """A registry that may be private sends us to another server of the private network."""
+    asked = {}
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.setdefault(self.server.server_port, []).append(self.path)
+            away = f"http://127.0.0.1:{other.server_port}/secret" if self.server is first else None
+            self.send_response(302 if away else 404)
+            if away:
+                self.send_header("Location", away)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+    first, other = (http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) for _ in range(2))
+    for s in first, other:
+        threading.Thread(target=s.serve_forever, daemon=True).start()
+    name, away = f"127.0.0.1:{first.server_port}", f"127.0.0.1:{other.server_port}"
+    end = Worker(fence=31, image=name + "/web:1", config={"registry.allow_private": name}).end()
+    ok(end.get("reason") == "bad_input" and "registry.allow_private" in end["message"] and asked.get(first.server_port) and
+       other.server_port not in asked, "a redirect from there to a host that it does not name is refused: " + end["message"], (end, asked))
+    end = Worker(fence=32, image=name + "/web:1", config={"registry.allow_private": f"{away},{name}"}).end()
+    ok(end.get("reason") == "not_found" and other.server_port in asked, "unless that is named too", (end, asked))
+    for s in first, other:
+        s.shutdown()
+
+
 def test_refused():
     """What no worker does."""
     r = subprocess.run([STELLA, "worker"], capture_output=True, text=True, env=ENV, close_fds=True)
@@ -184,6 +213,7 @@ def test_refused():
     w = Worker(fence=30, image="127.0.0.1:1/web:1", config={"registry.allow_private": "127.0.0.1:1"})
     end = w.end()
     ok(end.get("reason") == "retryable", "unless registry.allow_private names it", end)
+    check_redirect()
     for what, packet in [("noise", b"\xff\xfe"), ("another message first", b'stop {"release":true}'),
                          ("no JSON", b"job {"), ("a descriptor too little", json.dumps({}).encode())]:
         w = Worker(send_job=False)

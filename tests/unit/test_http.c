@@ -406,12 +406,10 @@ static void test_http_redirect(void)
     stop(&other);
 }
 
-static bool only_public(void *ctx, enum st_address_class what, const char *address, bool proxy)
+static bool only_public(void *ctx, const struct st_http_peer *to)
 {
-    (void)address;
-    (void)proxy;
     ++*(unsigned *)ctx;
-    return what == ST_ADDRESS_PUBLIC;
+    return to->what == ST_ADDRESS_PUBLIC;
 }
 
 static void test_http_addresses(void)
@@ -649,22 +647,38 @@ static void test_http_names(void)
     }
 }
 
-// One exchange for which only public addresses will do; also when the connection is there already.
-static void test_http_public_only(void)
+// Each of two servers on one address is asked about by its own name and port: the second is met by a redirect.
+struct allowed {
+    unsigned port, refused;
+};
+
+static bool only_port(void *ctx, const struct st_http_peer *to)
 {
-    struct server s = serve(plain_answer);
-    struct st_http_response r;
+    struct allowed *a = ctx;
+    if (to->port == a->port && strcmp(to->host, "127.0.0.1") == 0 && !to->tls && !to->proxy)
+        return true;
+    a->refused = to->port;
+    return false;
+}
+
+static void test_http_redirect_away(void)
+{
+    other = serve(redirecting);
+    struct server s = serve(redirecting);
+    struct allowed a = {.port = s.port};
+    struct st_http *strict = NULL;
+    struct st_http_options o = {.mem = &mem, .user_agent = "t", .may_connect = only_port, .ctx = &a};
+    struct st_http_response r = {0};
     struct st_err err = {0};
     char url[128];
-    struct st_http_request q = ask(url, s.port, "/");
-    int first = st_http_do(http, &q, &r, &err);
+    struct st_http_request q = ask(url, s.port, "/away");
+    TAP_OK(st_http_new(&o, &strict, &err) == 0 && st_http_do(strict, &q, &r, &err) < 0 && err.code == ST_E_INPUT &&
+               r.trouble == ST_HTTP_FORBIDDEN && a.refused == other.port && s.seen->n == 1 && other.seen->n == 0,
+           "a redirect to another port is asked about: %s", err.text);
     st_http_response_release(&r);
-    q.public_only = true;
-    int rc = st_http_do(http, &q, &r, &err);
-    TAP_OK(first == 0 && rc < 0 && err.code == ST_E_INPUT && r.trouble == ST_HTTP_FORBIDDEN && s.seen->n == 1,
-           "public only: %s", err.text);
-    st_http_response_release(&r);
+    st_http_free(strict);
     stop(&s);
+    stop(&other);
 }
 
 static void test_http_text(void)
@@ -709,7 +723,7 @@ int main(void)
     test_http_parallel();
     test_http_step_after_sink();
     test_http_names();
-    test_http_public_only();
+    test_http_redirect_away();
     st_http_free(http);
     TAP_OK(mem.used == 0, "all memory is given back");
     st_mem_release(&mem);
