@@ -46,7 +46,9 @@ def high_water(pid):
 
 def du(path):
     total = 0
-    for base, _, files in os.walk(path):
+    for base, dirs, files in os.walk(path):
+        if "java-db" in dirs:  # was there before
+            dirs.remove("java-db")
         for f in files:
             if f.startswith("stella.db"):  # the record of jobs is not temporary
                 continue
@@ -81,7 +83,7 @@ def measure(argv, env=None):
     trivy = "{TMP}/trivy" in argv
     argv = [a.replace("{TMP}", tmp) for a in argv]
     if os.environ.get("TRIVY_JAVA_DB") and trivy:  # a fresh cache but for this database
-        shutil.copytree(os.environ["TRIVY_JAVA_DB"], os.path.join(tmp, "trivy"))
+        shutil.copytree(os.path.join(os.environ["TRIVY_JAVA_DB"], "java-db"), os.path.join(tmp, "trivy/java-db"))
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     t = time.monotonic()
     with open(os.path.join(tmp, "err"), "wb") as err:

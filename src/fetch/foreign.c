@@ -13,7 +13,7 @@ static void remember(void *ctx, struct st_sv digest, struct st_sv url)
 {
     struct st_registry *r = ctx;
     struct st_sv rest = url, host, path;
-    struct st_foreign *f, **end = &r->foreign;
+    struct st_foreign *f;
     bool web = st_sv_starts(url, ST_SV("https://")) || st_sv_starts(url, ST_SV("http://"));
     if (!web || url.len >= ST_HTTP_URL_MAX || st_digest_check(digest, NULL) || r->n_foreign == FOREIGN_MAX)
         return;
@@ -23,9 +23,8 @@ static void remember(void *ctx, struct st_sv digest, struct st_sv url)
     if (!f || st_arena_dup(&r->arena, url, &f->url, NULL) || st_arena_dup(&r->arena, host, &f->host, NULL))
         return; // then the registry alone is asked
     memcpy(f->digest, digest.ptr, digest.len);
-    while (*end)
-        end = &(*end)->next;
-    *end = f;
+    *(r->foreign_last ? &r->foreign_last->next : &r->foreign) = f;
+    r->foreign_last = f;
     r->n_foreign++;
 }
 

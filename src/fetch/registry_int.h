@@ -77,8 +77,8 @@ struct st_registry {
     char top_digest[72];
     struct st_sv top_type;
     bool has_top;
-    struct st_map manifests;    // hash of a digest: it stands in an index, so it is a manifest
-    struct st_foreign *foreign; // in the order of the manifests; with ST_FETCH_F_FOREIGN
+    struct st_map manifests;                   // hash of a digest: it stands in an index, so it is a manifest
+    struct st_foreign *foreign, *foreign_last; // in the order of the manifests; with ST_FETCH_F_FOREIGN
     size_t n_foreign;
     struct st_http_tls foreign_tls; // the system's certificates, and the user's; no client certificate
     struct st_buf msg;

@@ -2,14 +2,10 @@
 
 #include "base/ckd.h"
 #include "base/fd.h"
-#include "image/blobs.h"
-#include "scan/analyze_jobs.h"
 #include "scan/fragment_int.h"
 #include "scan/helper.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -104,326 +100,6 @@ void st_scan_sample(struct st_scan *s, const char *phase, size_t layer, const pi
     }
 }
 
-// ---- fragments and where they are kept
-
-int st_scan_out(struct st_scan *s, struct st_err *err)
-{
-    struct st_fragstore *store = s->cache.dirfd >= 0 ? &s->cache : &s->job;
-    if (store->dirfd >= 0) {
-        int fd = st_fragstore_temp(store, NULL);
-        if (fd >= 0)
-            return fd;
-    }
-    if (!s->opt->spill_dir)
-        return st_err_set(err, ST_E_SPILL, "no directory for temporary files is writable");
-    return st_fd_temp(s->opt->spill_dir, err);
-}
-
-static void checkpoint_name(size_t i, char ret[static ST_FRAGSTORE_NAME])
-{
-    char digits[24];
-    snprintf(digits, sizeof digits, "%04zu", i);
-    st_fragstore_name(digits, ret);
-}
-
-// Was it read by the table of contents that the manifest names?
-static bool by_table(const struct st_scan *s, size_t i)
-{
-    const struct st_toc_place *p = &s->image.layers[i].toc;
-    return p->kind != ST_TOC_NONE && strcmp(s->layers[i].stats.toc, p->digest) == 0;
-}
-
-int st_scan_take(struct st_scan *s, size_t i, int fd, struct st_err *err)
-{
-    if (st_frag_stats(&s->mem, fd, &s->layers[i].stats, err)) {
-        close(fd);
-        return -1;
-    }
-    s->fragments[i] = fd;
-    s->profile.spilled = ST_MAX(s->profile.spilled, s->layers[i].stats.spilled);
-    char name[ST_FRAGSTORE_NAME];
-    if (s->cache.dirfd >= 0 && s->layers[i].stats.digest[0]) {
-        st_fragstore_name(s->layers[i].stats.digest, name);
-        st_fragstore_put(&s->cache, fd, name);
-    } else if (s->cache.dirfd >= 0 && by_table(s, i)) {
-        st_fragstore_toc_name(&s->image.layers[i].toc, name);
-        st_fragstore_put(&s->cache, fd, name);
-    }
-    if (s->job.dirfd >= 0) {
-        checkpoint_name(i, name);
-        st_fragstore_put(&s->job, fd, name);
-    }
-    return 0;
-}
-
-// Digests of the bytes that a fragment came from against those that the image names: the blob's, or the diff ID where
-// the source has no blob digest; with `full` both. What was not computed matches nothing, unless nothing is verified.
-static int check_digests(const struct st_scan *s, size_t i, struct st_err *err)
-{
-    const struct st_subject_layer *l = &s->image.subject.layers[i];
-    const struct st_layer_stats *have = &s->layers[i].stats;
-    struct st_sv blob = st_scan_hex(l->digest), diff = st_scan_hex(l->diff_id);
-    struct st_sv have_blob = st_sv_of(have->digest), have_diff = have->diff_id[0] ? st_sv_of(have->diff_id) : have_blob;
-    bool some = s->opt->verify != ST_VERIFY_NONE, both = s->opt->verify == ST_VERIFY_FULL;
-    if (have->toc[0] && !both) // its digests are not known; that of its table is in the manifest, too
-        return by_table(s, i) ? 0
-                              : st_err_set(err, ST_E_CORRUPT, "layer %zu: it was read by another table of contents", i);
-    if (blob.len && (some || have_blob.len) && !st_sv_eq(blob, have_blob))
-        return st_err_set(err, ST_E_CORRUPT,
-                          "layer %zu: blob digest does not match: expected sha256:" ST_SV_FMT
-                          ", the bytes give sha256:" ST_SV_FMT,
-                          i, ST_SV_ARG(blob), ST_SV_ARG(have_blob));
-    if (diff.len && (both || (!blob.len && (some || have_diff.len))) && !st_sv_eq(diff, have_diff))
-        return st_err_set(err, ST_E_CORRUPT,
-                          "layer %zu: diff ID does not match: expected sha256:" ST_SV_FMT
-                          ", the bytes give sha256:" ST_SV_FMT,
-                          i, ST_SV_ARG(diff), ST_SV_ARG(have_diff));
-    return 0;
-}
-
-// A fragment that was kept, if it is of these very bytes. One that is not makes room for the one that will be made now:
-// a checkpoint of another blob under the same configuration, a cached layer whose diff ID nobody asked for then.
-static bool take_kept(struct st_scan *s, size_t i, struct st_fragstore *store, const char *name)
-{
-    ST_AUTO_CLOSE int fd = st_fragstore_get(store, &s->mem, name);
-    if (fd < 0)
-        return false;
-    if (st_frag_stats(&s->mem, fd, &s->layers[i].stats, NULL) || check_digests(s, i, NULL)) {
-        s->layers[i].stats = (struct st_layer_stats){0};
-        st_fragstore_drop(store, name);
-        return false;
-    }
-    s->fragments[i] = st_take_fd(&fd);
-    return true;
-}
-
-// A layer that need not be read: the same blob twice, a checkpoint, the cache. Only digests of stored blobs count: a
-// diff ID in a config is a claim that reading nothing cannot check.
-static bool have_already(struct st_scan *s, size_t i)
-{
-    char name[ST_FRAGSTORE_NAME];
-    struct st_sv hex = st_scan_hex(s->image.subject.layers[i].digest);
-    for (size_t k = 0; k < i && hex.len; k++)
-        if (st_sv_eq(s->image.subject.layers[k].digest, s->image.subject.layers[i].digest) &&
-            s->layers[k].how != ST_LAYER_FOREIGN) {
-            s->layers[i].how = ST_LAYER_SAME;
-            s->layers[i].same_as = k;
-            return true;
-        }
-    checkpoint_name(i, name);
-    if (s->opt->resume && take_kept(s, i, &s->job, name)) {
-        s->layers[i].how = ST_LAYER_RESUMED;
-        return true;
-    }
-    if (!hex.len || s->opt->verify == ST_VERIFY_NONE)
-        return false;
-    st_fragstore_name(hex.ptr, name);
-    bool have = take_kept(s, i, &s->cache, name);
-    if (!have && s->image.layers[i].toc.kind != ST_TOC_NONE && s->opt->verify == ST_VERIFY_BLOB) {
-        st_fragstore_toc_name(&s->image.layers[i].toc, name);
-        have = take_kept(s, i, &s->cache, name);
-    }
-    if (have)
-        s->layers[i].how = ST_LAYER_CACHED;
-    return have;
-}
-
-static void open_stores(struct st_scan *s)
-{
-    struct st_err e = {0};
-    if (s->opt->cache_dir && st_fragstore_open(s->opt->cache_dir, "layers", true, &s->cache, &e))
-        st_scan_warn(s, "the layer cache cannot be used, the scan goes on without it");
-    if (!s->opt->state_dir || s->image.subject.rootfs)
-        return;
-    st_fragstore_sweep(s->opt->state_dir, "jobs", ST_CHECKPOINT_AGE_MAX);
-    struct st_sv id = st_scan_hex(s->image.subject.config_digest);
-    if (s->opt->checkpoints)
-        snprintf(s->job_sub, sizeof s->job_sub, "%s", s->opt->checkpoints);
-    else
-        snprintf(s->job_sub, sizeof s->job_sub, "jobs/%.*s", (int)ST_MIN(id.len, (size_t)ST_DIGEST_HEX),
-                 id.ptr ? id.ptr : "");
-    snprintf(s->state_dir, sizeof s->state_dir, "%s", s->opt->state_dir);
-    if (!s->opt->resume)
-        st_fragstore_remove(s->state_dir, s->job_sub);
-    st_fragstore_open(s->state_dir, s->job_sub, true, &s->job, NULL);
-}
-
-void st_scan_forget(struct st_scan *s)
-{
-    if (s->job.dirfd >= 0)
-        st_fragstore_remove(s->state_dir, s->job_sub);
-    st_fragstore_close(&s->job);
-}
-
-// ---- index: which image it is ---------------------------------------------------------------------------------------
-
-static void put_resolve(struct st_wire_out *o, const struct st_scan_request *opt)
-{
-    struct st_platform host = st_platform_host();
-    st_wire_put_u64(o, opt->pin);
-    st_wire_put_u64(o, opt->foreign);
-    st_wire_put_sv(o, opt->tag);
-    const struct st_sv texts[] = {opt->platform.os, opt->platform.arch, opt->platform.variant,
-                                  host.os,          host.arch,          host.variant};
-    for (size_t i = 0; i < ST_LEN(texts); i++)
-        st_wire_put_sv(o, texts[i]);
-}
-
-static int give(struct st_analyzer *a, struct st_buf *b, int fd, uint64_t size, const struct st_err *refusal,
-                struct st_err *err)
-{
-    struct st_wire_out o = st_proto_begin(b, refusal ? ST_PROTO_FAIL : ST_PROTO_GIVE);
-    if (refusal)
-        st_proto_put_err(&o, refusal);
-    else
-        st_wire_put_u64(&o, size);
-    return st_proto_send(a->sock, &o, &fd, fd >= 0 ? 1 : 0, err);
-}
-
-static int keep_passed(struct st_scan *s, int fd, struct st_err *err)
-{
-    int *p = st_arena_array(&s->arena, s->n_passed + 1, sizeof *p, err); // few: one a blob of the archive
-    if (!p)
-        return -1;
-    if (s->n_passed)
-        memcpy(p, s->passed, s->n_passed * sizeof *p);
-    p[s->n_passed++] = fd;
-    s->passed = p;
-    return 0;
-}
-
-#define PASSED_MAX 8192 // blobs of one streamed archive
-
-static int serve_ask(struct st_scan *s, struct st_analyzer *a, struct st_proto_msg *m, struct st_buf *b,
-                     struct st_err *err)
-{
-    struct st_err why = {0};
-    if (m->tag == ST_PROTO_ASK_OUT) {
-        if (s->n_passed == PASSED_MAX)
-            return st_err_set(err, ST_E_LIMIT, "the archive has more than %d layers", PASSED_MAX);
-        int fd = st_scan_out(s, err);
-        if (fd < 0)
-            return -1;
-        if (keep_passed(s, fd, err)) {
-            close(fd);
-            return -1;
-        }
-        return give(a, b, fd, 0, NULL, err);
-    }
-    ST_AUTO_CLOSE int fd = -1;
-    uint64_t size = 0;
-    const struct st_opened *o = s->opt->opened;
-    struct st_sv name = st_wire_sv(&m->in);
-    int rc = o->kind == ST_OPENED_REMOTE ? o->remote->document(o->remote, name, &fd, &size, &why)
-             : o->digest[0]              ? st_blobs_store_open(o->dirfd, st_sv_of(o->digest), name, &fd, &size, &why)
-                                         : st_blobs_dir_open(o->dirfd, name, &fd, &size, &why);
-    return give(a, b, rc > 0 ? fd : -1, size, rc < 0 ? &why : NULL, err);
-}
-
-// Answers the analyzer's questions until it is done.
-static int converse(struct st_scan *s, struct st_analyzer *a, struct st_buf *b, struct st_err *err)
-{
-    ST_AUTO_FREE char *buf = malloc(ST_PROTO_MAX);
-    if (!buf)
-        return st_err_nomem(err);
-    for (;;) {
-        struct pollfd fd = {.fd = a->sock, .events = POLLIN};
-        int k = poll(&fd, 1, ST_SCAN_TICK_MS);
-        if (st_scan_check_time(s, err))
-            return -1;
-        if (k <= 0) {
-            if (s->opt->opened->kind == ST_OPENED_STREAM)
-                st_scan_tell(s, 0, a->watch, atomic_load(&a->watch->archive) + atomic_load(&a->watch->stored));
-            st_scan_sample(s, "layers", SIZE_MAX, &a->pid, 1);
-            continue;
-        }
-        struct st_proto_msg m;
-        int rc = st_proto_recv(a->sock, buf, &m, err);
-        if (rc == 0) {
-            uint32_t len = ST_MIN(a->watch->path_len, 300u);
-            bool parsing = atomic_load(&a->watch->parsing) != 0;
-            return st_err_set(err, ST_E_CRASH, "the analyzer died%s%.*s",
-                              parsing ? " while it read " : " while it read the manifest", parsing ? (int)len : 0,
-                              a->watch->path);
-        }
-        if (rc < 0)
-            return -1;
-        if (m.tag == ST_PROTO_DONE) {
-            st_proto_close_fds(&m);
-            return 0;
-        }
-        if (m.tag == ST_PROTO_FAIL) {
-            st_proto_get_err(&m.in, err ? err : &(struct st_err){0});
-            rc = -1;
-        } else if (m.tag == ST_PROTO_ASK_BLOB || m.tag == ST_PROTO_ASK_OUT) {
-            rc = serve_ask(s, a, &m, b, err);
-        } else {
-            rc = st_err_set(err, ST_E_CRASH, "the analyzer sent an unexpected message");
-        }
-        st_proto_close_fds(&m);
-        if (rc < 0)
-            return -1;
-    }
-}
-
-static int send_index(struct st_scan *s, struct st_analyzer *a, struct st_buf *b, int out, int spill,
-                      struct st_err *err)
-{
-    const struct st_opened *o = s->opt->opened;
-    bool stream = o->kind == ST_OPENED_STREAM;
-    uint64_t limit = s->opt->memory - st_scan_base(s) - ST_SCAN_ANALYZER_BASE;
-    struct st_wire_out w = st_proto_begin(b, stream ? ST_PROTO_STREAM : ST_PROTO_INDEX);
-    st_job_put_mem(&w, (struct st_job_mem){limit, ST_MIN(limit, ST_SCAN_SPILL_AT)});
-    bool by_name = o->kind == ST_OPENED_OCI_DIR || o->kind == ST_OPENED_REMOTE;
-    st_wire_put_u64(&w, stream ? s->opt->verify : by_name ? UINT64_MAX : o->size);
-    if (!stream)
-        st_wire_put_u64(&w, o->kind == ST_OPENED_REMOTE && !o->remote->lists);
-    put_resolve(&w, s->opt);
-    int fds[3] = {out, o->fd, spill};
-    size_t n = by_name ? 1 : spill >= 0 && stream ? 3 : 2;
-    return st_proto_send(a->sock, &w, fds, n, err);
-}
-
-static int index_image(struct st_scan *s, struct st_err *err)
-{
-    if (s->opt->opened->kind == ST_OPENED_ROOTFS)
-        return st_image_rootfs(&s->arena, &s->image, err);
-    struct st_analyzer *a = &s->idle; // the first to read a layer, afterwards
-    struct st_sv text;
-    struct st_buf b;
-    st_buf_init(&b, &s->mem);
-    if (st_analyzer_start(s->analyzer, (size_t)s->opt->memory + (64u << 20), a, err))
-        return -1;
-    s->profile.analyzers++;
-    ST_AUTO_CLOSE int out = s->opt->spill_dir ? st_fd_temp(s->opt->spill_dir, NULL) : -1;
-    ST_AUTO_CLOSE int spill = s->opt->spill_dir ? st_fd_temp(s->opt->spill_dir, NULL) : -1;
-    int rc = out >= 0 ? send_index(s, a, &b, out, spill, err)
-                      : st_err_set(err, ST_E_SPILL, "no directory for temporary files is writable; set TMPDIR");
-    const struct st_scan_observer *ob = s->opt->opened->kind == ST_OPENED_STREAM ? s->opt->observer : NULL;
-    if (ob && ob->begin)
-        ob->begin(ob->ctx, 1, s->opt->opened->size);
-    if (ob && ob->layer_begin) // the archive as a whole
-        ob->layer_begin(ob->ctx, 0, ST_SV(""), s->opt->opened->size);
-    if (rc == 0)
-        rc = converse(s, a, &b, err);
-    struct st_remote *from = s->opt->opened->remote;
-    struct st_err why = {0};
-    if (s->opt->opened->ticket &&
-        from->failed(from, s->opt->opened->ticket, &why)) { // an archive that a daemon cut off
-        rc = -1;
-        if (err)
-            *err = why;
-    }
-    if (ob && ob->end)
-        ob->end(ob->ctx);
-    if (rc == 0) {
-        st_scan_sample(s, "index", SIZE_MAX, &a->pid, 1);
-        rc = st_image_encoded(out, &s->arena, &text, err) || st_image_decode(text, &s->arena, &s->image, err) ? -1 : 0;
-    }
-    st_buf_release(&b);
-    return rc;
-}
-
 // ---- layers
 
 static int add_unknown(struct st_scan *s, const struct st_unknown *u, struct st_err *err)
@@ -465,7 +141,7 @@ static int take_passed(struct st_scan *s, size_t i, struct st_err *err)
     s->passed[k] = -1;
     if (st_scan_take(s, i, fd, err))
         return -1;
-    return check_digests(s, i, err);
+    return st_scan_check_digests(s, i, err);
 }
 
 static int sort_layers(struct st_scan *s, size_t *todo, size_t *ret_n, struct st_err *err)
@@ -480,7 +156,7 @@ static int sort_layers(struct st_scan *s, size_t *todo, size_t *ret_n, struct st
         } else if (where == ST_BLOB_PASSED) {
             if (take_passed(s, i, err))
                 return -1;
-        } else if (have_already(s, i)) {
+        } else if (st_scan_have_already(s, i)) {
             const struct st_subject_layer *l = &s->image.subject.layers[i];
             if (ob && ob->layer_begin)
                 ob->layer_begin(ob->ctx, i, l->digest.len ? l->digest : l->diff_id, l->size);
@@ -550,7 +226,7 @@ static int read_layers(struct st_scan *s, struct st_err *err)
         return -1;
     for (size_t i = 0; i < s->n_layers; i++)
         s->fragments[i] = -1;
-    open_stores(s);
+    st_scan_open_stores(s);
     choose_way(s);
     const struct st_scan_observer *ob = s->opt->observer;
     bool stream = s->opt->opened->kind == ST_OPENED_STREAM; // all is read already
@@ -650,7 +326,7 @@ static int begin(const struct st_scan_request *opt, struct st_scan **ret, struct
 static int run(struct st_scan *s, struct st_err *err)
 {
     uint64_t t0 = st_scan_now_ms();
-    if (index_image(s, err))
+    if (st_scan_index(s, err))
         return -1;
     s->image.subject.name = st_sv_of(s->opt->name);
     uint64_t t1 = st_scan_now_ms();
@@ -704,7 +380,7 @@ int st_scan_resolve(const struct st_scan_request *opt, struct st_arena *a, struc
     struct st_scan *s = NULL;
     int rc = begin(opt, &s, err);
     if (rc == 0)
-        rc = index_image(s, err);
+        rc = st_scan_index(s, err);
     if (rc == 0) { // into the caller's arena, in the form that crosses processes
         struct st_buf b;
         struct st_sv own;

@@ -1,4 +1,8 @@
-// Shared by scan.c (the course of a scan) and pool.c (analyzers at work on layers).
+// Private to the parent's side of a scan:
+//   scan.c        its course
+//   scan_index.c  which image it is
+//   scan_kept.c   fragments, the cache, checkpoints
+//   pool.c        analyzers at work on layers
 #ifndef ST_SCAN_SCAN_INT_H
 #define ST_SCAN_SCAN_INT_H
 
@@ -57,10 +61,6 @@ static inline struct st_sv st_scan_hex(struct st_sv digest)
 }
 // ST_E_CANCELLED, ST_E_TIMEOUT, or 0.
 int st_scan_check_time(const struct st_scan *s, struct st_err *err);
-// A descriptor for a fragment: without a name, in the store that it may go to, else in the spill directory.
-int st_scan_out(struct st_scan *s, struct st_err *err);
-// A finished fragment of layer i: filed, its numbers taken.
-int st_scan_take(struct st_scan *s, size_t i, int fd, struct st_err *err);
 void st_scan_sample(struct st_scan *s, const char *phase, size_t layer, const pid_t *pids, size_t n);
 static inline void st_scan_warn(const struct st_scan *s, const char *text)
 {
@@ -75,6 +75,28 @@ static inline uint64_t st_scan_spill_at(const struct st_scan *s)
 {
     return s->streaming ? ST_SCAN_SPILL_EARLY : ST_SCAN_SPILL_AT;
 }
+
+// ---- scan_index.c
+
+// s->image is known; with a streamed archive, s->passed too.
+int st_scan_index(struct st_scan *s, struct st_err *err);
+
+// ---- scan_kept.c
+
+// The cache and the job's checkpoints, where they are wanted and can be had.
+void st_scan_open_stores(struct st_scan *s);
+// A descriptor for a fragment: without a name, in the store that it may go to, else in the spill directory.
+int st_scan_out(struct st_scan *s, struct st_err *err);
+// A finished fragment of layer i: filed, its numbers taken.
+int st_scan_take(struct st_scan *s, size_t i, int fd, struct st_err *err);
+// Digests of the bytes that a fragment came from against those that the image names: the blob's, or the diff ID where
+// the source has no blob digest; with `full` both. What was not computed matches nothing, unless nothing is verified.
+int st_scan_check_digests(const struct st_scan *s, size_t i, struct st_err *err);
+// A layer that need not be read: the same blob twice, a checkpoint, the cache. Only digests of stored blobs count: a
+// diff ID in a config is a claim that reading nothing cannot check.
+bool st_scan_have_already(struct st_scan *s, size_t i);
+
+// ---- pool.c
 
 // How many analyzers work on so many layers.
 size_t st_pool_count(const struct st_scan *s, size_t n_layers);

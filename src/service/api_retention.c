@@ -21,7 +21,6 @@
 #define DIRS_STEP 200 // directories of one step
 #define DEPTH_MAX 4   // jobs/ID/FENCE/file and one more
 #define ORPHAN_S 3600 // a directory younger than this may be of a job that is being made
-#define ID_DIGITS "0123456789abcdef"
 
 struct st_api_retention {
     struct st_api *api;
@@ -35,11 +34,6 @@ struct st_api_retention {
 };
 
 // ---- files --------------------------------------------------------------------------------------
-
-static bool is_id(const char *name)
-{
-    return strlen(name) == ST_JOB_ID && strspn(name, ID_DIGITS) == ST_JOB_ID;
-}
 
 // dirfd/name with all that is in it, without following links.
 static void remove_tree(int dirfd_, const char *name, unsigned depth)
@@ -172,7 +166,7 @@ static int step(struct st_api_retention *r, struct st_err *err)
         return errno == ENOENT ? 0 : st_err_sys(err, "%s", r->dir);
     struct dirent *e = NULL;
     for (int n = 0; n < DIRS_STEP && (e = readdir(r->walk)); n++)
-        if (is_id(e->d_name) && look_at(r, dirfd(r->walk), e->d_name, &l, err))
+        if (st_is_job_id(st_sv_of(e->d_name)) && look_at(r, dirfd(r->walk), e->d_name, &l, err))
             return -1;
     if (e)
         return 1;

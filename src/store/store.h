@@ -16,6 +16,11 @@
 #include "base/mem.h"
 
 #define ST_JOB_ID 32
+// Ids name directories, too: nothing else may pass for one.
+static inline bool st_is_job_id(struct st_sv text)
+{
+    return text.len == ST_JOB_ID && st_sv_is_hex(text);
+}
 #define ST_JOB_TEXT_MAX (64 * 1024) // bytes of one text of a record; longer ones are cut
 
 #define ST_JOB_STATES(X)               \

@@ -9,11 +9,6 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-static bool is_id(const char *id)
-{
-    return strlen(id) == ST_JOB_ID && strspn(id, "0123456789abcdef") == ST_JOB_ID;
-}
-
 static int make_dir(const char *path, struct st_err *err)
 {
     return mkdir(path, 0700) && errno != EEXIST ? st_err_sys(err, "cannot make %s", path) : 0;
@@ -33,7 +28,7 @@ static void empty(const char *path)
 int st_result_make(struct st_result_dir *d, const char *home, const char *id, uint64_t fence, struct st_err *err)
 {
     char jobs[PATH_MAX], job[PATH_MAX];
-    if (!is_id(id) || fence == 0)
+    if (!st_is_job_id(st_sv_of(id)) || fence == 0)
         return st_err_set(err, ST_E_INPUT, "'%.40s' is no job id", id);
     snprintf(d->checkpoints, sizeof d->checkpoints, "jobs/%s", id);
     if (snprintf(jobs, sizeof jobs, "%s/jobs", home) >= (int)sizeof jobs ||

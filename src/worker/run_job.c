@@ -554,6 +554,6 @@ void st_run_job_forget(const struct st_worker_job *job)
     char home[PATH_MAX], sub[96];
     snprintf(home, sizeof home, ST_SV_FMT, ST_SV_ARG(job->home));
     snprintf(sub, sizeof sub, "jobs/%s", job->id);
-    if (strlen(job->id) == ST_JOB_ID && strspn(job->id, "0123456789abcdef") == ST_JOB_ID)
+    if (st_is_job_id(st_sv_of(job->id)))
         st_fragstore_remove(home, sub);
 }

@@ -516,7 +516,7 @@ def part_lies(t):
         if e.args[0] == socket.EAI_NONAME:
             t0 = time.time()
             fails(t, 4, ["no host of this name", "spelled right?"], "a host that does not exist", "stella-test.invalid/app:1", "--source", "registry")
-            t.ok(time.time() - t0 < 3, "is not asked for again")
+            t.ok(time.time() - t0 < 10, "is not asked for again")
         else:
             fails(t, 10, ["is there a network"], "a host that cannot be looked up", "stella-test.invalid/app:1", "--source", "registry")
     fails(t, 4, ["not a registry"], "a web server that is no registry", f"localhost:{web(t)}/app:1")
