@@ -239,7 +239,7 @@ def fault_restart_workers(b, s):
 
 def fault_full_disk(b, s):
     """The state directory is a small file system of its own."""
-    if not b.small_disk:
+    if not s.small_disk:
         return "no small disk"
     full = s.home + "/full"
     try:
@@ -421,13 +421,12 @@ class Batch:
         self.jobs, self.unsure, self.may_cancel, self.gone = {}, 0, set(), 0
         self.pg = PostgreSQL(self.dir) if o.store == "postgresql" else None
         self.store = self.pg.url if self.pg else None
-        self.small_disk = False
         self.feeding = True
         self.bad = []
         self.all = [Supervisor(self, n) for n in range(o.supervisors)]
-        if os.geteuid() == 0 and o.supervisors == 1:
-            r = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "stella-chaos", self.all[0].home], capture_output=True)
-            self.small_disk = r.returncode == 0
+        for s in self.all:
+            mount = ["mount", "-t", "tmpfs", "-o", "size=96m", "stella-chaos", s.home]
+            s.small_disk = os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
 
     def feed(self):
         """Keeps the queue from running dry. A submission that was not answered may or may not be there: it is counted apart."""
@@ -560,10 +559,11 @@ class Batch:
         self.bad += [f"process {p} was left behind" for p in left if os.path.exists(f"/proc/{p}")]
         if self.pg:
             self.pg.stop()
-        if self.small_disk:
-            if self.bad:
-                shutil.copytree(self.all[0].home, self.dir + "/home-kept", dirs_exist_ok=True)
-            subprocess.run(["umount", "-l", self.all[0].home])
+        for s in self.all:
+            if s.small_disk:
+                if self.bad:
+                    shutil.copytree(s.home, f"{self.dir}/home{s.n}-kept", dirs_exist_ok=True)
+                subprocess.run(["umount", "-l", s.home])
         if not self.bad:
             shutil.rmtree(self.dir, ignore_errors=True)
 
