@@ -49,6 +49,9 @@ struct st_blobs {
     void *ctx;
     // Where `name` is: 1 with *ret filled, 0 when there is none, -1.
     int (*find)(void *ctx, struct st_sv name, struct st_blob *ret, struct st_err *err);
+    // The same for many at once, where each question costs a round trip: 0 with ret[0..n) filled (ST_BLOB_ABSENT: there
+    // is none), -1. NULL: one by one.
+    int (*find_all)(void *ctx, const struct st_sv *names, size_t n, struct st_blob *ret, struct st_err *err);
     // The whole document in the arena (or borrowed for as long): 1, 0 when there is none, -1 (ST_E_LIMIT over max).
     int (*read_small)(void *ctx, struct st_sv name, uint64_t max, struct st_arena *a, struct st_sv *ret,
                       struct st_err *err);

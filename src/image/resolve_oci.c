@@ -324,17 +324,27 @@ static bool is_foreign(const struct st_descriptor *d)
            st_sv_search(d->media_type, ST_SV(".foreign.")) != ST_SV_NPOS || d->urls.n > 0;
 }
 
-static int place_layer(struct oci *o, size_t i, const struct st_descriptor *d, struct st_image_layer *il,
-                       struct st_err *err)
+static int find_layers(struct oci *o, const struct st_descriptor *d, const struct st_sv *names, struct st_blob *ret,
+                       size_t n, struct st_err *err)
 {
-    char buf[ST_DIGEST_NAME];
-    struct st_sv name = st_digest_name(d->digest, buf);
+    const struct st_blobs *blobs = o->r->blobs;
+    if (blobs->find_all)
+        return n ? blobs->find_all(blobs->ctx, names, n, ret, err) : 0;
+    for (size_t i = 0; i < n; i++) {
+        int rc = blobs->find(blobs->ctx, names[i], &ret[i], err);
+        if (rc < 0)
+            return st_err_wrap(err, "layer %zu " ST_SV_FMT, i, ST_SV_ARG(d[i].digest));
+        if (rc == 0)
+            ret[i] = (struct st_blob){.where = ST_BLOB_ABSENT};
+    }
+    return 0;
+}
+
+static int place_layer(struct oci *o, size_t i, const struct st_descriptor *d, struct st_sv name,
+                       struct st_image_layer *il, struct st_err *err)
+{
     il->foreign = is_foreign(d);
-    int rc = o->r->blobs->find(o->r->blobs->ctx, name, &il->blob, err);
-    if (rc < 0)
-        return st_err_wrap(err, "layer %zu " ST_SV_FMT, i, ST_SV_ARG(d->digest));
-    if (rc == 0) {
-        il->blob = (struct st_blob){.where = ST_BLOB_ABSENT};
+    if (il->blob.where == ST_BLOB_ABSENT) {
         if (il->foreign)
             return 0;
         return st_err_set(err, ST_E_CORRUPT, "missing blob: layer %zu " ST_SV_FMT " (no " ST_SV_FMT ")", i,
@@ -355,15 +365,22 @@ static int place_layer(struct oci *o, size_t i, const struct st_descriptor *d, s
         return st_err_set(err, ST_E_CORRUPT, "layer %zu " ST_SV_FMT " has %llu bytes, not the %llu of its descriptor",
                           i, ST_SV_ARG(d->digest), (unsigned long long)il->blob.length,
                           (unsigned long long)d->size.value);
-    return st_arena_dup(o->r->arena, name, &il->name, err);
+    il->name = name;
+    return 0;
 }
 
 static int place_layers(struct oci *o, const struct st_manifest *m, struct st_subject_layer *sl,
                         struct st_image_layer *il, struct st_image *ret, struct st_err *err)
 {
     const struct st_descriptor *d = m->layers.at;
+    size_t n = m->layers.n;
     uint64_t size = m->config.size.value;
-    for (size_t i = 0; i < m->layers.n; i++) {
+    struct st_sv *names = st_arena_array(o->r->arena, n + 1, sizeof *names, err);
+    struct st_blob *blobs = st_arena_array(o->r->arena, n + 1, sizeof *blobs, err);
+    if (!names || !blobs)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        char buf[ST_DIGEST_NAME];
         if (!d[i].size.set)
             return st_err_set(err, ST_E_CORRUPT, "manifest has no size for layer %zu", i);
         if (st_digest_check(d[i].digest, err))
@@ -373,7 +390,14 @@ static int place_layers(struct oci *o, const struct st_manifest *m, struct st_su
         sl[i].digest = d[i].digest;
         sl[i].media_type = d[i].media_type;
         sl[i].size = d[i].size.value;
-        if (place_layer(o, i, &d[i], &il[i], err))
+        if (st_arena_dup(o->r->arena, st_digest_name(d[i].digest, buf), &names[i], err))
+            return -1;
+    }
+    if (find_layers(o, d, names, blobs, n, err))
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        il[i].blob = blobs[i];
+        if (place_layer(o, i, &d[i], names[i], &il[i], err))
             return -1;
     }
     ret->config_size = m->config.size.value;

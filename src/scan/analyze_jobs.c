@@ -37,6 +37,22 @@ struct part {
     uint64_t from, to; // ASK_BYTES
 };
 
+// One question, begun in `o`, and its answer in `in` (ST_PROTO_MAX bytes). FAIL is the parent's error.
+static int exchange(struct st_wire_out *o, char *in, struct st_proto_msg *ret, struct st_err *err)
+{
+    if (st_proto_send(ST_PROTO_SOCKET, o, NULL, 0, err))
+        return -1;
+    int rc = st_proto_recv(ST_PROTO_SOCKET, in, ret, err);
+    if (rc <= 0)
+        return rc < 0 ? -1 : st_err_set(err, ST_E_CANCELLED, "stella is gone");
+    if (ret->tag == ST_PROTO_FAIL) {
+        st_proto_get_err(&ret->in, err ? err : &(struct st_err){0});
+        st_proto_close_fds(ret);
+        return -1;
+    }
+    return 0;
+}
+
 static int ask(enum st_proto_tag tag, struct st_sv name, struct part part, uint64_t *ret_size, int *ret_fd,
                struct st_err *err)
 {
@@ -51,26 +67,45 @@ static int ask(enum st_proto_tag tag, struct st_sv name, struct part part, uint6
     } else {
         st_wire_put_sv(&o, name);
     }
-    int rc = st_proto_send(ST_PROTO_SOCKET, &o, NULL, 0, err);
-    char *in = rc == 0 ? st_mem_alloc(&mem, ST_PROTO_MAX, err) : NULL;
+    char *in = st_mem_alloc(&mem, ST_PROTO_MAX, err);
     struct st_proto_msg m = {0};
-    if (rc == 0)
-        rc = in ? st_proto_recv(ST_PROTO_SOCKET, in, &m, err) : -1;
-    if (rc == 0)
-        rc = st_err_set(err, ST_E_CANCELLED, "stella is gone");
-    if (rc > 0 && m.tag == ST_PROTO_FAIL) {
-        st_proto_get_err(&m.in, err ? err : &(struct st_err){0});
-        rc = -1;
-    }
+    int rc = in ? exchange(&o, in, &m, err) : -1;
     *ret_fd = -1;
-    if (rc > 0) {
+    if (rc == 0) {
         *ret_size = st_wire_u64(&m.in);
         if (m.n_fds)
             *ret_fd = st_take_fd(&m.fds[0]);
-        rc = 0;
+        st_proto_close_fds(&m);
     }
-    st_proto_close_fds(&m);
     st_mem_free(&mem, in, ST_PROTO_MAX);
+    st_buf_release(&b);
+    st_mem_release(&mem);
+    return rc;
+}
+
+static int ask_sizes(const struct st_sv *names, size_t n, char *in, struct st_blob *ret, struct st_err *err)
+{
+    struct st_mem mem;
+    st_mem_init(&mem, 256 * 1024, -1);
+    struct st_buf b;
+    st_buf_init(&b, &mem);
+    struct st_wire_out o = st_proto_begin(&b, ST_PROTO_ASK_SIZES);
+    st_wire_put_u64(&o, n);
+    for (size_t i = 0; i < n; i++)
+        st_wire_put_sv(&o, names[i]);
+    struct st_proto_msg m = {0};
+    int rc = exchange(&o, in, &m, err);
+    static const enum st_blob_where where[] = {[ST_PROTO_NO_BLOB] = ST_BLOB_ABSENT,
+                                               [ST_PROTO_BLOB_FILE] = ST_BLOB_FILE,
+                                               [ST_PROTO_BLOB_REMOTE] = ST_BLOB_REMOTE};
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        enum st_blob_where w = where[st_wire_max(&m.in, ST_LEN(where) - 1)];
+        ret[i] = (struct st_blob){.where = w, .length = st_wire_u64(&m.in)};
+    }
+    if (rc == 0) {
+        st_proto_close_fds(&m);
+        rc = st_wire_ok(&m.in) ? 0 : bad_message(err);
+    }
     st_buf_release(&b);
     st_mem_release(&mem);
     return rc;
@@ -86,6 +121,18 @@ static int asked_find(void *ctx, struct st_sv name, struct st_blob *ret, struct 
         return -1;
     *ret = (struct st_blob){.where = fd >= 0 ? ST_BLOB_FILE : ST_BLOB_REMOTE, .length = size};
     return fd >= 0 || size > 0;
+}
+
+static int asked_find_all(void *ctx, const struct st_sv *names, size_t n, struct st_blob *ret, struct st_err *err)
+{
+    (void)ctx;
+    ST_AUTO_FREE char *in = malloc(ST_PROTO_MAX);
+    if (!in)
+        return st_err_nomem(err);
+    for (size_t i = 0; i < n; i += ST_PROTO_SIZES)
+        if (ask_sizes(names + i, ST_MIN(n - i, (size_t)ST_PROTO_SIZES), in, ret + i, err))
+            return -1;
+    return 0;
 }
 
 static int asked_read(void *ctx, struct st_sv name, uint64_t max, struct st_arena *a, struct st_sv *ret,
@@ -153,7 +200,9 @@ int st_job_index(struct st_proto_msg *m, struct st_err *err)
         return bad_message(err);
     int rc = -1;
     if (size == UINT64_MAX) {
-        struct st_blobs asked = {NULL, remote ? remote_find : asked_find, asked_read};
+        struct st_blobs asked = {.find = remote ? remote_find : asked_find,
+                                 .find_all = remote ? NULL : asked_find_all,
+                                 .read_small = asked_read};
         rc = resolve_to(&asked, &how, &mem, m->fds[0], err);
     } else {
         struct st_members *members = st_members_new(&mem, err);

@@ -121,11 +121,12 @@ int st_frag_verify(struct st_mem *mem, int fd, struct st_err *err)
     if ((uint64_t)st.st_size < ST_FRAGMENT_MAGIC_LEN + ST_FRAG_TAIL)
         return corrupt(0, "cut short", err);
     uint64_t size = (uint64_t)st.st_size - ST_DIGEST_HEX, pos = 0;
+    size_t part = (size_t)ST_MIN(size, (uint64_t)WINDOW);
     struct st_sha256 *sha = st_sha256_new(mem, err);
-    char *buf = sha ? st_mem_alloc(mem, WINDOW, err) : NULL;
+    char *buf = sha ? st_mem_alloc(mem, part, err) : NULL;
     int rc = buf ? 0 : -1;
     while (rc == 0 && pos < size) {
-        ssize_t n = st_fd_pread(fd, buf, (size_t)ST_MIN(size - pos, (uint64_t)WINDOW), pos);
+        ssize_t n = st_fd_pread(fd, buf, (size_t)ST_MIN(size - pos, (uint64_t)part), pos);
         if (n <= 0)
             rc = n < 0 ? st_err_sys(err, "layer fragment") : corrupt(pos, "cut short", err);
         else
@@ -138,7 +139,7 @@ int st_frag_verify(struct st_mem *mem, int fd, struct st_err *err)
         if (st_fd_pread(fd, stored, sizeof stored, size) != sizeof stored || memcmp(stored, hex, sizeof stored) != 0)
             rc = corrupt(size, "checksum does not match", err);
     }
-    st_mem_free(mem, buf, WINDOW);
+    st_mem_free(mem, buf, part);
     st_sha256_free(sha);
     return rc;
 }

@@ -6,6 +6,8 @@
 //   INDEX   archive fd (or none), out fd      ->
 //                                  <-  ASK_BLOB   name             (layout directory: the analyzer opens nothing)
 //   GIVE    [fd] size                  ->
+//                                  <-  ASK_SIZES  count, names     (at most ST_PROTO_SIZES of blobs)
+//   GIVE    for each: enum st_proto_blob, size  ->
 //                                  <-  DONE       the encoded image is in the out fd
 //   LAYER   blob fd, out fd, spill fd         ->
 //                                  <-  ASK_BYTES  from, to         (a remote blob: its bytes from there on, or those of
@@ -26,6 +28,7 @@
 #include "scan/sandbox.h"
 
 #define ST_PROTO_MAX (64 * 1024) // longest message
+#define ST_PROTO_SIZES 256       // names of one question: each has less than 100 bytes
 #define ST_PROTO_SOCKET 3        // the analyzer's end
 #define ST_PROTO_WATCH 4         // the shared page (struct st_layer_watch)
 
@@ -35,12 +38,15 @@ enum st_proto_tag {
     ST_PROTO_LAYER,
     ST_PROTO_STREAM,
     ST_PROTO_ASK_BLOB,
+    ST_PROTO_ASK_SIZES,
     ST_PROTO_ASK_OUT,
     ST_PROTO_ASK_BYTES,
     ST_PROTO_GIVE,
     ST_PROTO_DONE,
     ST_PROTO_FAIL,
 };
+
+enum st_proto_blob { ST_PROTO_NO_BLOB, ST_PROTO_BLOB_FILE, ST_PROTO_BLOB_REMOTE };
 
 struct st_proto_msg {
     enum st_proto_tag tag;

@@ -34,6 +34,32 @@ static int give(struct st_analyzer *a, struct st_buf *b, int fd, uint64_t size, 
     return st_proto_send(a->sock, &o, &fd, fd >= 0 ? 1 : 0, err);
 }
 
+// As st_blobs_dir_open, wherever the image is.
+static int open_blob(const struct st_opened *o, struct st_sv name, int *ret_fd, uint64_t *ret_size, struct st_err *err)
+{
+    return o->kind == ST_OPENED_REMOTE ? o->remote->document(o->remote, name, ret_fd, ret_size, err)
+           : o->digest[0]              ? st_blobs_store_open(o->dirfd, st_sv_of(o->digest), name, ret_fd, ret_size, err)
+                                       : st_blobs_dir_open(o->dirfd, name, ret_fd, ret_size, err);
+}
+
+static int give_sizes(struct st_scan *s, struct st_analyzer *a, struct st_proto_msg *m, struct st_buf *b,
+                      struct st_err *err)
+{
+    struct st_err why = {0};
+    struct st_wire_out o = st_proto_begin(b, ST_PROTO_GIVE);
+    uint64_t n = st_wire_max(&m->in, ST_PROTO_SIZES);
+    for (uint64_t i = 0; i < n; i++) {
+        ST_AUTO_CLOSE int fd = -1;
+        uint64_t size = 0;
+        int rc = open_blob(s->opt->opened, st_wire_sv(&m->in), &fd, &size, &why);
+        if (rc < 0)
+            return give(a, b, -1, 0, &why, err);
+        st_wire_put_u64(&o, fd >= 0 ? ST_PROTO_BLOB_FILE : size ? ST_PROTO_BLOB_REMOTE : ST_PROTO_NO_BLOB);
+        st_wire_put_u64(&o, size);
+    }
+    return st_proto_send(a->sock, &o, NULL, 0, err);
+}
+
 static int keep_passed(struct st_scan *s, int fd, struct st_err *err)
 {
     int *p = st_arena_array(&s->arena, s->n_passed + 1, sizeof *p, err); // few: one a blob of the archive
@@ -64,13 +90,11 @@ static int serve_ask(struct st_scan *s, struct st_analyzer *a, struct st_proto_m
         }
         return give(a, b, fd, 0, NULL, err);
     }
+    if (m->tag == ST_PROTO_ASK_SIZES)
+        return give_sizes(s, a, m, b, err);
     ST_AUTO_CLOSE int fd = -1;
     uint64_t size = 0;
-    const struct st_opened *o = s->opt->opened;
-    struct st_sv name = st_wire_sv(&m->in);
-    int rc = o->kind == ST_OPENED_REMOTE ? o->remote->document(o->remote, name, &fd, &size, &why)
-             : o->digest[0]              ? st_blobs_store_open(o->dirfd, st_sv_of(o->digest), name, &fd, &size, &why)
-                                         : st_blobs_dir_open(o->dirfd, name, &fd, &size, &why);
+    int rc = open_blob(s->opt->opened, st_wire_sv(&m->in), &fd, &size, &why);
     return give(a, b, rc > 0 ? fd : -1, size, rc < 0 ? &why : NULL, err);
 }
 
@@ -109,7 +133,7 @@ static int converse(struct st_scan *s, struct st_analyzer *a, struct st_buf *b, 
         if (m.tag == ST_PROTO_FAIL) {
             st_proto_get_err(&m.in, err ? err : &(struct st_err){0});
             rc = -1;
-        } else if (m.tag == ST_PROTO_ASK_BLOB || m.tag == ST_PROTO_ASK_OUT) {
+        } else if (m.tag == ST_PROTO_ASK_BLOB || m.tag == ST_PROTO_ASK_SIZES || m.tag == ST_PROTO_ASK_OUT) {
             rc = serve_ask(s, a, &m, b, err);
         } else {
             rc = st_err_set(err, ST_E_CRASH, "the analyzer sent an unexpected message");
