@@ -1,15 +1,19 @@
 // The queue: submit, claim, leases, ends. Every change of a claimed job names its fence.
 #include "base/ckd.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "store/db.h"
 #include "stream/stream.h"
 
 #include <stdio.h>
+#include <time.h>
 
 #define IMAGE_MAX 2048 // an index of PostgreSQL takes no more
 #define BACKOFF_MS 5000
 #define BACKOFF_MAX_MS 120000
 #define SWEEP_MAX 256
+#define SETTLE_MS 5000 // that a database which went away during a commit may take to come back
+#define SETTLE_STEP_MS 100
 
 #define AUTO_KEPT ST_AUTO(st_job_kept_release) struct st_job_kept
 
@@ -87,6 +91,27 @@ static int submit_tx(struct st_store *s, void *ctx, struct st_err *err)
     return n < 0 || (t->made && s->ops->notify(s, err)) ? -1 : 0;
 }
 
+// The connection broke in the commit, whose answer is lost: is the job there? Its id is nobody else's. 0 with t->kept if
+// so; -1 with the error as it was if not, or when the database stays away.
+static int look_again(struct st_store *s, struct submit *t, struct st_err *err)
+{
+    struct st_err why = {.code = ST_E_RETRY};
+    int64_t until = st_clock_mono_ms() + SETTLE_MS;
+    while (why.code == ST_E_RETRY && st_clock_mono_ms() < until) {
+        nanosleep(&(struct timespec){0, SETTLE_STEP_MS * 1000000L}, NULL); // a commit under way ends, too
+        st_job_kept_release(&t->kept);
+        t->kept = (struct st_job_kept){.texts = NULL};
+        why = (struct st_err){0};
+        int64_t n = ST_DB_RUN(s, st_job_keep, &t->kept, &why, "SELECT " ST_JOB_COLUMNS " FROM jobs WHERE id = ?1",
+                              ST_DB_T(st_sv_of(t->id)));
+        if (n >= 0)
+            return n ? 0 : -1;
+    }
+    char text[ST_ERR_TEXT_MAX];
+    snprintf(text, sizeof text, "%s", err->text);
+    return st_err_set(err, err->code, "%.300s; it may have become job %.12s", text, t->id);
+}
+
 int st_store_submit(struct st_store *s, const struct st_submit *sub, st_job_row_fn *row, void *ctx, struct st_err *err)
 {
     struct submit t = {.sub = sub};
@@ -99,6 +124,8 @@ int st_store_submit(struct st_store *s, const struct st_submit *sub, st_job_row_
     if ((!sub->id && st_store_new_id(t.id, err)) || submit_key(&t, err))
         return -1;
     int rc = st_db_transact(s, submit_tx, &t, err);
+    if (rc && t.made && err && err->code == ST_E_RETRY)
+        rc = look_again(s, &t, err);
     t.kept.job.made = t.made;
     if (rc == 0)
         rc = row(ctx, &t.kept.job, err);

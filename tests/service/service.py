@@ -205,6 +205,68 @@ def test_queue():
     ok(s.end() == 0, "end")
 
 
+class Cutter:
+    """A PostgreSQL behind a socket of its own. `cut`: the next COMMIT is the last thing on its connection, "after" it was answered to
+    us, or "before" the server saw it."""
+
+    def __init__(self, url):
+        self.behind = re.search("host=([^&]+)", url)[1] + "/.s.PGSQL.5432"
+        self.dir = WORK + "/cutter"
+        os.mkdir(self.dir)
+        self.url = url.replace(os.path.dirname(self.behind), self.dir)
+        self.cut, self.cuts = None, 0
+        self.s = socket.socket(socket.AF_UNIX)
+        self.s.bind(self.dir + "/.s.PGSQL.5432")
+        self.s.listen(50)
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            c, _ = self.s.accept()
+            b = socket.socket(socket.AF_UNIX)
+            b.connect(self.behind)
+            threading.Thread(target=self.pump, args=(c, b, True), daemon=True).start()
+            threading.Thread(target=self.pump, args=(b, c, False), daemon=True).start()
+
+    def pump(self, a, b, asks):
+        try:
+            while data := a.recv(1 << 16):
+                if asks and self.cut and b"COMMIT\0" in data:
+                    how, self.cut = self.cut, None
+                    self.cuts += 1
+                    a.shutdown(socket.SHUT_RDWR)  # first, so that the answer finds nobody
+                    if how == "before":
+                        break
+                b.sendall(data)
+        except OSError:
+            pass
+        for x in a, b:
+            try:
+                x.shutdown(socket.SHUT_WR if x is b and asks else socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+def test_commit():
+    """The connection to PostgreSQL breaks while a submission is committed."""
+    cutter = Cutter(ENV["STELLA_STORE"])
+    ENV["STELLA_STORE"] = cutter.url
+    s = Service()
+    c = Client()
+    c.must("scans.submit", image="warm:1", fresh=True)
+    for i, how in enumerate(["after", "before", "after"]):
+        cutter.cut = how
+        got = c.call("scans.submit", image=f"cut:{i}", fresh=True)
+        there = [j["id"] for j in c.must("scans.list", limit=100) if j["image"] == f"cut:{i}"]
+        ok(cutter.cuts == i + 1, f"cut {how} the server saw it", cutter.cuts)
+        if how == "after":
+            ok(isinstance(got, list) and there == [got[0]["id"]], "there is the job, and the answer names it", (got, there))
+        else:
+            ok(isinstance(got, dict) and got["error"] == "retryable" and not there, "no job, and the answer says so", (got, there))
+    ok(len(c.must("queue.claim", pool="default", worker="w", leaseMs=60000, waitMs=0)) == 1, "and the queue goes on")
+    ok(s.end() == 0, "end")
+
+
 def busy_wait(c):
     """Who waits sees every change of the store; what one look needs is given back before the next."""
     for i in range(50):
