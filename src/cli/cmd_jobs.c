@@ -203,8 +203,8 @@ static int show_attempt(void *ctx, const void *row, struct st_err *err)
     if (a->ended_ms && a->signal)
         st_out_fmt(s->out, " (signal %d)\n", a->signal);
     if (p.len || m.len)
-        st_out_fmt(s->out, "  %-11s " ST_SV_FMT " of " ST_SV_FMT "\n", "memory:", ST_SV_ARG(p.len ? p : ST_SV("?")),
-                   ST_SV_ARG(m.len ? m : ST_SV("?")));
+        st_out_fmt(s->out, "  %-11s " ST_SV_FMT " of " ST_SV_FMT "\n", "memory:", ST_SV_ARG(p.len ? p : ST_SV("-")),
+                   ST_SV_ARG(m.len ? m : ST_SV("-")));
     if (a->evidence.len)
         st_render_fact(s->out, "  evidence:", a->evidence);
     return 0;

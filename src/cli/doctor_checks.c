@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <unistd.h>
 
 const char *const st_doctor_helpers[ST_HELPERS] = {"stella-analyze", "stella-fetch", "stella-api", "stella-watchdog"};
 const char *const st_doctor_result_words[] = {"pass", "skip", "warn", "fail", NULL};
@@ -16,6 +17,7 @@ const char *const st_doctor_result_words[] = {"pass", "skip", "warn", "fail", NU
 #define QUEUE_WARN 100
 #define QUEUE_FAIL 500
 #define FAILURE_WARN PERCENT(5)
+#define FAILURES_FEW 3 // one mistyped name is no rate
 #define FAILURE_FAIL PERCENT(15)
 #define CPU_WARN PERCENT(75)
 #define CPU_FAIL PERCENT(90)
@@ -138,7 +140,7 @@ static void judge_queue(const struct st_doctor_facts *f, struct st_diagnosis *v)
         say(v, q->queue_depth >= QUEUE_FAIL ? ST_DOCTOR_FAIL : ST_DOCTOR_WARN, "%llu jobs wait", U(q->queue_depth));
         suggest(v, "stella scanner workers scale --pool default --count 2");
     }
-    if (q->failure_rate >= FAILURE_WARN) {
+    if (q->failed_jobs >= FAILURES_FEW && q->failure_rate >= FAILURE_WARN) {
         say(v, q->failure_rate >= FAILURE_FAIL ? ST_DOCTOR_FAIL : ST_DOCTOR_WARN,
             "%llu.%llu%% of the jobs of the last hour failed", ONE_DECIMAL(q->failure_rate));
         suggest(v, "stella scanner jobs list --status failed --last 1h");
@@ -493,6 +495,12 @@ static void judge_sandbox(const struct st_doctor_facts *f, struct st_diagnosis *
     say(v, ST_DOCTOR_PASS, "every measure is on");
 }
 
+static const char *delegate(void)
+{
+    return geteuid() ? "systemd-run --user --scope -p Delegate=yes stella serve   # or the unit stella.service"
+                     : "systemd-run --scope -p Delegate=yes stella serve   # or the unit stella.service";
+}
+
 static void judge_cgroup(const struct st_doctor_facts *f, struct st_diagnosis *v)
 {
     flag(v, "cgroup2", f->cgroup2);
@@ -504,7 +512,7 @@ static void judge_cgroup(const struct st_doctor_facts *f, struct st_diagnosis *v
         if (f->workers.not_enforced) {
             say(v, ST_DOCTOR_WARN, "%llu worker%s without a cgroup: memory is only watched", U(f->workers.not_enforced),
                 S(f->workers.not_enforced));
-            suggest(v, "systemctl show stella -p Delegate");
+            suggest(v, "%s", delegate());
         }
         say(v, ST_DOCTOR_PASS, "every worker has a cgroup of its own");
         return;
@@ -516,7 +524,7 @@ static void judge_cgroup(const struct st_doctor_facts *f, struct st_diagnosis *v
     else if (!f->cgroup_writable)
         say(v, ST_DOCTOR_WARN, "this cgroup is not delegated: a service started here would only watch its workers");
     if (v->result == ST_DOCTOR_WARN)
-        suggest(v, "systemd-run --scope -p Delegate=yes stella serve   # or the unit stella.service");
+        suggest(v, "%s", delegate());
     say(v, ST_DOCTOR_PASS, "a service started here can give each worker a cgroup");
 }
 

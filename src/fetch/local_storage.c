@@ -312,8 +312,9 @@ static int blob(struct st_remote *remote, struct st_sv name, uint64_t from, uint
 }
 
 // Asked when the bytes have ended: the child's last word is on its way.
-static bool failed(struct st_remote *remote, uint64_t ticket, struct st_err *ret_why)
+static bool failed(struct st_remote *remote, uint64_t ticket, int wait_ms, struct st_err *ret_why)
 {
+    (void)wait_ms; // this child always says how it ended
     struct reading *r = reading_of((struct st_local *)remote, ticket);
     if (!r || !st_child_wait(&r->child, LAST_WORD_MS) || !r->child.err.code)
         return false;

@@ -191,23 +191,28 @@ static int range(struct st_remote *remote, struct st_sv name, uint64_t from, uin
     return ask_blob((struct st_pull *)remote, name, from, to, true, ret_fd, err);
 }
 
-static bool failed(struct st_remote *remote, uint64_t ticket, struct st_err *ret_why)
+static bool failed(struct st_remote *remote, uint64_t ticket, int wait_ms, struct st_err *ret_why)
 {
     struct st_pull *p = (struct st_pull *)remote;
     struct st_proto_msg m;
     struct st_err err = {0};
-    int rc;
-    while ((rc = hear(p, &m, 0, &err)) > 0) {
-        uint64_t of = st_wire_u64(&m.in);
-        st_proto_close_fds(&m);
-        if ((int)m.tag == ST_FETCH_FAIL && note_failure(p, of, &m.in, &err))
-            rc = -1;
+    int64_t until = st_clock_mono_ms() + wait_ms;
+    while (!take_failure(p, ticket, ret_why)) {
+        int rc = hear(p, &m, (int)ST_MAX(until - st_clock_mono_ms(), (int64_t)0), &err);
+        if (rc == 0)
+            return false;
+        if (rc > 0) {
+            uint64_t of = st_wire_u64(&m.in);
+            st_proto_close_fds(&m);
+            if ((int)m.tag == ST_FETCH_FAIL && note_failure(p, of, &m.in, &err))
+                rc = -1;
+        }
+        if (rc < 0) {
+            *ret_why = err;
+            return true;
+        }
     }
-    if (take_failure(p, ticket, ret_why))
-        return true;
-    if (rc < 0)
-        *ret_why = err;
-    return rc < 0;
+    return true;
 }
 
 // ---- starting it ----------------------------------------------------------------------------------------------------
@@ -581,7 +586,7 @@ static int first_byte(struct st_pull *p, int fd, struct st_err *err)
             return -1;
         if (k > 0 && (f.revents & POLLIN))
             return 0;
-        if (failed(&p->remote, p->tickets, &why)) {
+        if (failed(&p->remote, p->tickets, 0, &why)) {
             if (err)
                 *err = why;
             return -1;

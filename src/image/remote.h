@@ -16,8 +16,9 @@ struct st_remote {
     // *ret_ticket names this reading of it. Returns at once.
     int (*blob)(struct st_remote *r, struct st_sv name, uint64_t from, uint64_t size, int *ret_fd, uint64_t *ret_ticket,
                 struct st_err *err);
-    // Did that pipe end before `size` bytes had come? Then why; else false. Asked by whoever saw it end too early.
-    bool (*failed)(struct st_remote *r, uint64_t ticket, struct st_err *ret_why);
+    // Did that pipe end before `size` bytes had come? Then why; else false. Asked by whoever saw it end too early, who
+    // waits up to wait_ms: a process that is killed lets go of its pipes before it is known to be dead.
+    bool (*failed)(struct st_remote *r, uint64_t ticket, int wait_ms, struct st_err *ret_why);
     bool lists;             // it knows which layers there are, and asks nobody: a manifest's word is not enough
     pid_t pid;              // of the process, for the memory of the tree
     uint64_t private_bytes; // what that process costs, beside the budget of the scan

@@ -464,7 +464,9 @@ static void blame_remote(struct pool *p, const struct worker *w, struct st_err *
 {
     struct st_remote *r = p->s->opt->opened->remote;
     struct st_err e = {0};
-    if (w->ticket && r->failed(r, w->ticket, &e))
+    uint64_t size = p->s->image.layers[w->task->layer].blob.length;
+    bool early = w->ticket && atomic_load(&w->a.watch->stored) < size;
+    if (w->ticket && r->failed(r, w->ticket, early ? ST_SCAN_DYING_MS : 0, &e))
         *why = e;
 }
 

@@ -186,8 +186,8 @@ int st_scan_index(struct st_scan *s, struct st_err *err)
         rc = converse(s, a, &b, err);
     struct st_remote *from = s->opt->opened->remote;
     struct st_err why = {0};
-    if (s->opt->opened->ticket &&
-        from->failed(from, s->opt->opened->ticket, &why)) { // an archive that a daemon cut off
+    if (s->opt->opened->ticket && from->failed(from, s->opt->opened->ticket, rc ? ST_SCAN_DYING_MS : 0,
+                                               &why)) { // an archive that a daemon cut off
         rc = -1;
         if (err)
             *err = why;

@@ -21,6 +21,7 @@
 #define ST_SCAN_SPILL_EARLY (2ull << 20) // the same when streaming
 #define ST_SCAN_ANALYZERS_MAX 16
 #define ST_SCAN_TICK_MS 200
+#define ST_SCAN_DYING_MS 1000 // from the end of a pipe to that of the process that was killed and filled it
 
 struct st_scan {
     const struct st_scan_request *opt; // valid during st_scan_run

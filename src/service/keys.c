@@ -21,8 +21,7 @@
     X("queue.max_pending", ST_KEY_COUNT, "100000", 1, 10000000, false,                                             \
       "pending jobs from which on submissions are refused for now")                                                \
     X("registry.allow_private", ST_KEY_HOSTS, "none", 0, 0, false,                                                 \
-      "hosts that may have a loopback, private or link-local address: registries, and where they lead "            \
-      "(HOST:PORT,HOST)")                                                                                          \
+      "hosts that may have a loopback, private or link-local address (HOST:PORT,HOST)")                            \
     X("retention.jobs", ST_KEY_DURATION, "30d", 1, ST_DURATION_MAX, false,                                         \
       "time that an ended job is kept, with its attempts and results")                                             \
     X("retention.results", ST_KEY_DURATION, "30d", 1, ST_DURATION_MAX, false,                                      \

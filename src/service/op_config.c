@@ -284,7 +284,8 @@ int st_op_status(const struct st_op_call *c, struct st_err *err)
         }
     if (!c->live) {
         a.state = ST_SV("no service");
-        a.reason = ST_SV("nothing answers on the socket: the local record is shown, and jobs wait");
+        a.reason =
+            ST_SV("nothing answers on the socket: the local record is shown, and jobs wait until stella serve runs");
     } else {
         a.uptime_s = (uint64_t)ST_MAX((st_clock_wall_ms() - st_live_start_ms(c->live)) / 1000, (int64_t)0);
         if (!fresh) {

@@ -91,8 +91,8 @@ static int submit_tx(struct st_store *s, void *ctx, struct st_err *err)
     return n < 0 || (t->made && s->ops->notify(s, err)) ? -1 : 0;
 }
 
-// The connection broke in the commit, whose answer is lost: is the job there? Its id is nobody else's. 0 with t->kept if
-// so; -1 with the error as it was if not, or when the database stays away.
+// The connection broke in the commit, whose answer is lost: is the job there? Its id is nobody else's. 0 with t->kept
+// if so; -1 with the error as it was if not, or when the database stays away.
 static int look_again(struct st_store *s, struct submit *t, struct st_err *err)
 {
     struct st_err why = {.code = ST_E_RETRY};

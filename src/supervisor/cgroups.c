@@ -130,9 +130,7 @@ static int enable(int dir)
     return st_wd_write_at(dir, "cgroup.subtree_control", "+memory", 0);
 }
 
-static const char how[] =
-    "systemd: Delegate=yes in the unit (the unit of this project has it); a container: a writable "
-    "cgroup namespace of its own; a shell: systemd-run --user --scope -p Delegate=yes stella serve";
+static const char how[] = "stella doctor --check check.host.cgroup says what helps";
 
 static bool take_over(struct st_cgroups *g, int cg)
 {

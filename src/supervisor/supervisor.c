@@ -62,7 +62,7 @@ static void on_report(void *sup)
     if (!s->ready && s->wanted.any && !s->calls.head) { // what the workers said as they came is known: they are listed
         s->ready = true;
         st_notify("READY=1\nMAINPID=%d\nSTATUS=%zu workers", (int)getpid(), s->n_slots);
-        st_sup_say("ready: %zu workers", s->n_slots);
+        st_sup_say("ready: %zu worker%s", s->n_slots, s->n_slots == 1 ? "" : "s");
     }
     for (size_t i = 0; s->ready && i < s->n_slots; i++)
         st_slot_report(s->slots[i], NULL);
@@ -161,7 +161,7 @@ static void begin_stop(struct st_sup *s, bool upgrade)
         st_loop_disarm(&s->loop, &s->report);
     } else {
         st_notify("STOPPING=1");
-        st_sup_say("ends: jobs in work go back into the queue");
+        st_sup_say(workers_run(s) ? "ends: jobs in work go back into the queue" : "ends");
         for (size_t i = 0; i < s->n_slots; i++)
             st_slot_stop(s->slots[i], ST_STOP_RELEASE, false);
     }

@@ -295,7 +295,7 @@ struct st_sv st_engine_file_path(const struct st_engine_file *f)
 bool st_engine_file_failed(struct st_engine_file *f, struct st_err *ret_why)
 {
     struct st_opened *o = &f->source.opened;
-    return o->remote && o->ticket && o->remote->failed(o->remote, o->ticket, ret_why);
+    return o->remote && o->ticket && o->remote->failed(o->remote, o->ticket, 0, ret_why);
 }
 
 // ---- outputs --------------------------------------------------------------------------------------------------------

@@ -369,7 +369,7 @@ def commands(text):
     """Lines of code blocks (indented or fenced), prompts taken off, continued lines joined; and commands in running text."""
     text = text.replace("\\\n", " ")
     for line in text.split("\n"):
-        m = re.match(r"^(?: {4,}|\t)?(?:\$ )?(?:[A-Z_]+=\S+ )*((?:[a-z]\S* .*\| )?stella [a-z-].*)$", line)
+        m = re.match(r"^(?: {4,}|\t)?(?:\$ )?(?:[A-Z_]+=\S+ )*((?:[a-z]\S* .*\| )?stella [a-z-]+(?![a-z:-]).*)$", line)
         if m and not line.startswith("stella "):
             yield m.group(1)
     for block in re.findall(r"^```\w*\n(.*?)^```", text, re.M | re.S):

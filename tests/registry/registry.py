@@ -591,6 +591,36 @@ def part_slow(t):
     t.ok(p.returncode == 0 and out == want, "a parser that stands still for 4 s", p.returncode, err)
     t.ok(stopped and len(r.asked(layer)) >= 2, "the server had closed the connection", len(r.asked(layer)))
 
+    # Whoever kills it: what came of a layer till then is no evidence against the layer.
+    def half(h, path):
+        if layer not in path:
+            return False
+        h.send_response(200)
+        h.send_header("Content-Length", str(len(data)))
+        h.end_headers()
+        h.close_connection = True
+        try:
+            h.wfile.write(data[:len(data) // 2])
+            h.connection.settimeout(20)
+            h.rfile.read(1)
+        except OSError:
+            pass
+        return True
+
+    said = []
+    for _ in range(12):
+        r.reset()
+        r.fault = half
+        p = subprocess.Popen(t.argv(f"localhost:{r.port}/app:1", *PURLS), env=t.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        until = time.time() + 20
+        while time.time() < until and not (r.asked(layer) and children(p.pid, "stella-fetch")):
+            time.sleep(0.01)
+        time.sleep(0.05)
+        for pid in children(p.pid, "stella-fetch"):
+            os.kill(pid, signal.SIGKILL)
+        said.append((p.communicate(timeout=60)[1].strip(), p.returncode))
+    t.ok(all(code and "match" not in err and "stella-fetch" in err for err, code in said), "stella-fetch killed twelve times: nobody blames the layer", said)
+
     # Nothing outlives a scan that is interrupted.
     r.reset()
     r.fault = lambda h, path: layer in path and (endless(h, b"\x1f\x8b\x08" + bytes(65533)), True)[1]

@@ -12,7 +12,7 @@ static struct st_doctor_facts well(void)
         .store = true,
         .service = true,
         .kind = "sqlite",
-        .queue = {.queue_depth = 3, .processing_rate_per_min = 20000, .completed_jobs = 100},
+        .queue = {.queue_depth = 3, .processing_rate_per_min = 20000, .failed_jobs = 3, .completed_jobs = 100},
         .sbom_day = {100, 100, 0, 100000},
         .sbom_hour = {10, 10, 0, 100000},
         .workers =
