@@ -30,7 +30,7 @@ static const struct st_term libraries[] = {
 };
 
 static const struct st_term features[] = {
-    {"input", "docker-archive oci-archive oci rootfs registry docker podman"},
+    {"input", "docker-archive oci-archive oci rootfs registry docker podman containerd containers-storage"},
     {"compression", "gzip zstd xz bzip2"},
     {"output", "table cyclonedx-json spdx-json syft-json purls"},
     {NULL, NULL},
