@@ -117,7 +117,8 @@ def busy_writer(t, root, meta, one, two, want):
     got = [t.scan(f"containerd:[{root}]app:1", *PURLS) for _ in range(10)]
     stop.set()
     w.join()
-    t.ok(all((c == 0 and out == want) or c == 10 for c, out, _ in got) and any(c == 0 for c, _, _ in got), "a database that is written to all the time",
+    torn = "no valid meta page"  # as long as the writer stands still in between, that is what the file is
+    t.ok(all((c == 0 and out == want) or c == 10 or (c == 1 and not out and torn in err) for c, out, err in got) and any(c == 0 for c, _, _ in got), "a database that is written to all the time",
          [(c, e) for c, _, e in got])
 
 

@@ -299,7 +299,8 @@ def test_same():
             there = stella(*args, *extra)
             ENV.clear()
             ENV.update(plain)
-            strip = lambda r: (r[0], re.sub(r"[0-9.]+", "0", r[1]), re.sub(r"[0-9.]+", "0", r[2]))
+            text = lambda t: re.sub(r"[0-9.]+", "0", re.sub(r"(?m)^scanner_host_cpu_.*\n", "", t))  # known from the second look on
+            strip = lambda r: (r[0], text(r[1]), text(r[2]))
             n += 1
             ok(strip(here) == strip(there), " ".join([*args, *extra]) + f": {here[0]}", f"{here}\n{there}")
     ok(n >= 40, f"{n} commands")
