@@ -83,7 +83,8 @@ static int ask(enum st_proto_tag tag, struct st_sv name, struct part part, uint6
     return rc;
 }
 
-static int ask_sizes(const struct st_sv *names, size_t n, char *in, struct st_blob *ret, struct st_err *err)
+// At most ST_PROTO_SIZES names.
+static int ask_sizes(const struct st_sv *names, size_t n, struct st_blob *ret, struct st_err *err)
 {
     struct st_mem mem;
     st_mem_init(&mem, 256 * 1024, -1);
@@ -93,8 +94,9 @@ static int ask_sizes(const struct st_sv *names, size_t n, char *in, struct st_bl
     st_wire_put_u64(&o, n);
     for (size_t i = 0; i < n; i++)
         st_wire_put_sv(&o, names[i]);
+    char *in = st_mem_alloc(&mem, ST_PROTO_MAX, err);
     struct st_proto_msg m = {0};
-    int rc = exchange(&o, in, &m, err);
+    int rc = in ? exchange(&o, in, &m, err) : -1;
     static const enum st_blob_where where[] = {[ST_PROTO_NO_BLOB] = ST_BLOB_ABSENT,
                                                [ST_PROTO_BLOB_FILE] = ST_BLOB_FILE,
                                                [ST_PROTO_BLOB_REMOTE] = ST_BLOB_REMOTE};
@@ -106,6 +108,7 @@ static int ask_sizes(const struct st_sv *names, size_t n, char *in, struct st_bl
         st_proto_close_fds(&m);
         rc = st_wire_ok(&m.in) ? 0 : bad_message(err);
     }
+    st_mem_free(&mem, in, ST_PROTO_MAX);
     st_buf_release(&b);
     st_mem_release(&mem);
     return rc;
@@ -115,22 +118,14 @@ static int ask_sizes(const struct st_sv *names, size_t n, char *in, struct st_bl
 static int asked_find(void *ctx, struct st_sv name, struct st_blob *ret, struct st_err *err)
 {
     (void)ctx;
-    ST_AUTO_CLOSE int fd = -1;
-    uint64_t size = 0;
-    if (ask(ST_PROTO_ASK_BLOB, name, (struct part){0}, &size, &fd, err))
-        return -1;
-    *ret = (struct st_blob){.where = fd >= 0 ? ST_BLOB_FILE : ST_BLOB_REMOTE, .length = size};
-    return fd >= 0 || size > 0;
+    return ask_sizes(&name, 1, ret, err) ? -1 : ret->where != ST_BLOB_ABSENT;
 }
 
 static int asked_find_all(void *ctx, const struct st_sv *names, size_t n, struct st_blob *ret, struct st_err *err)
 {
     (void)ctx;
-    ST_AUTO_FREE char *in = malloc(ST_PROTO_MAX);
-    if (!in)
-        return st_err_nomem(err);
     for (size_t i = 0; i < n; i += ST_PROTO_SIZES)
-        if (ask_sizes(names + i, ST_MIN(n - i, (size_t)ST_PROTO_SIZES), in, ret + i, err))
+        if (ask_sizes(names + i, ST_MIN(n - i, (size_t)ST_PROTO_SIZES), ret + i, err))
             return -1;
     return 0;
 }

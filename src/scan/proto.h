@@ -4,7 +4,8 @@
 //   stella                                        stella-analyze
 //                                  <-  HELLO      sandbox report
 //   INDEX   archive fd (or none), out fd      ->
-//                                  <-  ASK_BLOB   name             (layout directory: the analyzer opens nothing)
+//                                  <-  ASK_BLOB   name             (a document of a layout directory: the analyzer
+//                                                                   opens nothing)
 //   GIVE    [fd] size                  ->
 //                                  <-  ASK_SIZES  count, names     (at most ST_PROTO_SIZES of blobs)
 //   GIVE    for each: enum st_proto_blob, size  ->
