@@ -182,7 +182,7 @@ int st_members_index(struct st_members *m, int fd, uint64_t size, struct st_err 
             // bytes as stored (a sparse member, which no image tool writes).
             bool cut = e.offset >= end;
             rc = st_err_set_off(err, ST_E_CORRUPT, cut ? size : e.offset,
-                                cut ? "archive ends early, inside one of its members: it was not copied whole"
+                                cut ? "archive was not copied whole: it ends early, inside one of its members"
                                     : "sparse or overlapping member in an image archive");
             break;
         }
