@@ -24,6 +24,11 @@ const struct st_wd_policy st_wd_policy_default = {
     .starved_pinned = 0.60,
     .starved_turnover_s = 5,
     .starved_stall = 0.15,
+    .kept = 3,
+    .kept_unsure = 4.5,
+    .unsure_weight = 0.25,
+    .sure_turnover_s = 1,
+    .sure_weight = 1.5,
     .loading = 0.25,
     .stuck_tasks = 0.65,
     .stuck_steal = 3000,
@@ -162,6 +167,27 @@ static double way_out(const struct st_wd_facts *f)
     return (double)f->n.swap_room >= SWAP_ROOM * (double)f->n.limit ? 0.5 : 1;
 }
 
+// What is read anew is dropped again before anybody comes back to it. Where it is not, the room is too small, but it
+// works as a cache: a linker in its last phase, a database beside its shared buffers: slow, with most of their work
+// done.
+static bool dropped(const struct st_wd_facts *f, const struct st_wd_policy *p, double kept)
+{
+    return f->kept_per_fault < 0 ? f->room_turnover_s <= p->sure_turnover_s : f->kept_per_fault <= kept;
+}
+
+// How much a second of THRASH counts; 0: it is none.
+static double thrash_weight(const struct st_wd_facts *f, const struct st_wd_policy *p)
+{
+    bool lean = starved(f, p), wait = all_wait(f, p), lost = lean && dropped(f, p, p->kept);
+    if (lean && wait && !computes(f, p))
+        return p->sure_weight;
+    if (lost)
+        return f->room_turnover_s <= p->sure_turnover_s ? p->sure_weight : 1;
+    if (wait)
+        return computes(f, p) ? 0.5 : 1;
+    return lean && dropped(f, p, p->kept_unsure) ? p->unsure_weight : 0;
+}
+
 struct st_wd_evidence st_wd_rules(const struct st_wd_facts *f, const struct st_wd_policy *p)
 {
     const struct st_wd_evidence none = {ST_WD_HEALTHY, 0};
@@ -174,11 +200,10 @@ struct st_wd_evidence st_wd_rules(const struct st_wd_facts *f, const struct st_w
         return (struct st_wd_evidence){ST_WD_SWAP_THRASH, f->psi ? p->act_s / p->act_swap_s : blind / 2};
     if (f->file_faults < p->faults)
         return none;
-    if (starved(f, p) || all_wait(f, p)) {
-        double weight = (f->psi ? 1 : blind) * way_out(f);
-        return (struct st_wd_evidence){ST_WD_THRASH, !starved(f, p) && computes(f, p) ? weight / 2 : weight};
-    }
-    if (f->held_share < p->pinned && !loading(f, p) && (!f->psi || f->stall >= p->waiting))
+    double weight = thrash_weight(f, p);
+    if (weight > 0)
+        return (struct st_wd_evidence){ST_WD_THRASH, weight * (f->psi ? 1 : blind) * way_out(f)};
+    if (starved(f, p) || (f->held_share < p->pinned && !loading(f, p) && (!f->psi || f->stall >= p->waiting)))
         return (struct st_wd_evidence){ST_WD_FILE_THRASH, 1};
     return none;
 }
@@ -263,9 +288,9 @@ static bool collapsed(const struct st_wd_numbers *n, const struct st_wd_policy *
 // Seconds until pinned reaches the limit, or -1.
 static double eta_of(const struct st_wd_facts *f)
 {
-    if (f->n.limit == ST_WD_NONE || f->pinned_growth <= 0 || f->first)
+    if (f->n.limit == ST_WD_NONE || f->pinned_now <= 0 || f->first)
         return -1;
-    return (double)f->n.room / f->pinned_growth;
+    return (double)f->n.room / f->pinned_now;
 }
 
 static bool kernel_near(const struct st_wd_facts *f, const struct st_wd_policy *p)
@@ -399,14 +424,16 @@ void st_wd_judge_step(struct st_wd_judge *j, const struct st_wd_policy *p, const
 
     bool must_end = m->open;
     ret->state = state;
-    ret->hold = state == ST_WD_FILE_THRASH ? ST_WD_HOLD_NO_VICTIM : hold;
+    if (state == ST_WD_FILE_THRASH)
+        hold = f.held_share < p->pinned ? ST_WD_HOLD_NO_VICTIM : ST_WD_HOLD_PROGRESS;
+    ret->hold = hold;
     ret->psi_blind = st_wd_blind(&f);
     ret->confidence = m->proven || f.oom_kill ? ST_WD_CERTAIN : ret->psi_blind ? ST_WD_COUNTERS_ONLY : ST_WD_STRONG;
     ret->warn = (must_end && m->bucket >= p->warn_s) || (m->file_open && m->file_bucket >= p->file_warn_s);
     ret->act = must_end && hold == ST_WD_HOLD_NONE;
     ret->seconds = since(m->state_us, now);
     ret->bucket = must_end || m->bucket > 0 ? m->bucket : m->file_bucket;
-    ret->suggested_limit = must_end ? suggest(m, &f) : 0;
+    ret->suggested_limit = must_end || hold == ST_WD_HOLD_PROGRESS ? suggest(m, &f) : 0;
     ret->n = f.n;
     ret->n.eta_s = state == ST_WD_LEAK ? leak : state == ST_WD_KERNEL ? eta_of(&f) : -1;
     *ret_next_ms = next_of(m, &f, p, now);

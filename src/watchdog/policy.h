@@ -13,14 +13,14 @@
 #include "watchdog/sample.h"
 
 // state, word, must be ended?, what a person reads
-#define ST_WD_STATES(X)                                                                                   \
-    X(BELOW, "below", false, "below its limit")                                                           \
-    X(HEALTHY, "healthy", false, "at its limit, and healthy: what fills it is cache that can go")         \
-    X(KERNEL, "kernel", false, "out of memory: the kernel's own OOM killer is about to act")              \
-    X(THRASH, "thrash", true, "live-locked: its code and files no longer fit beside what is pinned")      \
-    X(STUCK, "stuck", true, "live-locked: reclaim scans and frees nothing")                               \
-    X(SWAP_THRASH, "swap-thrash", true, "live-locked: pages go to swap and back without progress")        \
-    X(FILE_THRASH, "file-thrash", false, "slow: its files are larger than its limit (nothing is pinned)") \
+#define ST_WD_STATES(X)                                                                               \
+    X(BELOW, "below", false, "below its limit")                                                       \
+    X(HEALTHY, "healthy", false, "at its limit, and healthy: what fills it is cache that can go")     \
+    X(KERNEL, "kernel", false, "out of memory: the kernel's own OOM killer is about to act")          \
+    X(THRASH, "thrash", true, "live-locked: its code and files no longer fit beside what is pinned")  \
+    X(STUCK, "stuck", true, "live-locked: reclaim scans and frees nothing")                           \
+    X(SWAP_THRASH, "swap-thrash", true, "live-locked: pages go to swap and back without progress")    \
+    X(FILE_THRASH, "file-thrash", false, "slow: its files need more room than its limit leaves them") \
     X(LEAK, "leak", false, "growing steadily towards its limit")
 
 enum st_wd_state {
@@ -119,6 +119,11 @@ struct st_wd_policy {
     double starved_pinned;     // with so much pinned ...
     double starved_turnover_s; // ... the room is read anew by major faults in so few seconds ...
     double starved_stall;      // ... and so much of the time somebody waits
+    double kept;               // pages of a file fault that are kept: up to here the room is no cache any more
+    double kept_unsure;        // ... up to here it may be, and a second counts unsure_weight; beyond: slow, not dead
+    double unsure_weight;      //
+    double sure_turnover_s;    // the room is read anew in less: a second counts sure_weight
+    double sure_weight;        // also where everybody waits and nobody computes
     double loading;            // share of what major faults read that stays mapped, while a program still loads
     double stuck_tasks;        // tasks standing in reclaim all the time
     double stuck_steal;        // pages freed per second of standing in reclaim

@@ -116,6 +116,11 @@ static double seconds_between(const struct st_wd_sample *a, const struct st_wd_s
     return (double)(b->t_us - a->t_us) / 1e6;
 }
 
+static double growth(const struct st_wd_sample *a, const struct st_wd_sample *b)
+{
+    return ((double)unfreeable(b) - (double)unfreeable(a)) / seconds_between(a, b);
+}
+
 // Index of the oldest sample that is at most `s` seconds old, at least one before the newest when there is one. A
 // sample that is a little older than the window (jitter) still belongs to it.
 static uint32_t window_start(const struct st_wd_series *s, double window_s)
@@ -193,8 +198,12 @@ static void take_rates(const struct st_wd_sample *a, const struct st_wd_sample *
     }
     if (n->major_faults >= 0)
         f->file_faults = ST_MAX(n->major_faults - ST_MAX(n->swap_in, 0.0), 0.0);
-    if (f->file_faults > 0)
+    // MGLRU of 6.1 counts refaults of what it restores only, and activates few of them: the larger of both.
+    double kept = ST_MAX(rate(a, b, ST_WD_F_activate_file, dt), rate(a, b, ST_WD_F_restore_file, dt));
+    if (f->file_faults > 0) {
         f->room_turnover_s = ST_MAX((double)n->cache, PAGE) / (f->file_faults * ST_WD_BYTES_PER_FAULT);
+        f->kept_per_fault = kept < 0 ? -1 : kept / f->file_faults;
+    }
 }
 
 void st_wd_facts_take(const struct st_wd_series *s, double window_s, double slope_s, struct st_wd_facts *ret)
@@ -207,6 +216,7 @@ void st_wd_facts_take(const struct st_wd_series *s, double window_s, double slop
                                 .file_faults = -1,
                                 .user_share = -1,
                                 .room_turnover_s = -1,
+                                .kept_per_fault = -1,
                                 .n = {.max_events = -1,
                                       .high_events = -1,
                                       .major_faults = -1,
@@ -248,7 +258,8 @@ void st_wd_facts_take(const struct st_wd_series *s, double window_s, double slop
     ret->n.pinned_slope = line_slope(&pinned);
     ret->mapped_slope = line_slope(&mapped);
     ret->pinned_fall = (double)less(highest, unfreeable(now));
-    ret->pinned_growth = ((double)unfreeable(now) - (double)unfreeable(st_wd_series_get(s, from))) / ret->n.window_s;
+    ret->pinned_growth = growth(st_wd_series_get(s, from), now);
+    ret->pinned_now = growth(st_wd_series_get(s, window_start(s, window_s / 2)), now);
 
     const struct st_wd_numbers *n = &ret->n;
     bool full = n->limit != ST_WD_NONE && now->v[ST_WD_F_current] >= n->limit - n->limit / 32;

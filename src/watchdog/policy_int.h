@@ -28,7 +28,10 @@ struct st_wd_facts {
     double mapped_slope;    // bytes/s
     double file_faults;     // major faults/s that are not swapped pages coming back (at least so many)
     double room_turnover_s; // seconds in which file_faults read the file cache anew; -1: never
+    double kept_per_fault;  // pages of a file fault that were wanted again so soon that the kernel keeps them; -1: not
+                            // known
     double pinned_growth;   // bytes/s over the window, without swap taken off
+    double pinned_now;      // the same over its second half
     double pinned_fall;     // bytes by which pinned is under its highest of the window
     double user_share;      // of CPU time: what its processes compute themselves; -1: not known
     bool collapsed;         // user CPU is gone (set by the judge, which knows what was before)

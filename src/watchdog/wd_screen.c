@@ -135,9 +135,20 @@ static void wrapped(struct st_out *o, const char *text)
     st_out_putc(o, '\n');
 }
 
+static void more_memory(struct st_out *o, const struct st_wd_screen *s, const char *give)
+{
+    char text[160], limit[ST_QUANTITY_TEXT];
+    if (s->verdict->suggested_limit)
+        snprintf(text, sizeof text, "%s it a limit of at least %s, or let it use less.", give,
+                 human(s->verdict->suggested_limit, limit));
+    else
+        snprintf(text, sizeof text, "%s it more memory, or let it use less.", give);
+    wrapped(o, text);
+}
+
 static void end_it(struct st_out *o, const struct st_wd_screen *s)
 {
-    char text[900], held[ST_QUANTITY_TEXT], limit[ST_QUANTITY_TEXT] = "";
+    char text[900], held[ST_QUANTITY_TEXT];
     const struct st_wd_process *p = st_wd_culprit(s->processes);
     if (p)
         snprintf(text, sizeof text, "End %s: kill -9 %d frees up to %s, and the job around it can report its failure.",
@@ -148,12 +159,7 @@ static void end_it(struct st_out *o, const struct st_wd_screen *s)
                  "directory.");
     wrapped(o, text);
     wrapped(o, "The kernel will not do it: each reclaim still frees some page, so it never declares out-of-memory.");
-    if (s->verdict->suggested_limit)
-        snprintf(text, sizeof text, "Then give it a limit of at least %s, or let it use less.",
-                 human(s->verdict->suggested_limit, limit));
-    else
-        snprintf(text, sizeof text, "Then give it more memory, or let it use less.");
-    wrapped(o, text);
+    more_memory(o, s, "Then give");
     snprintf(text, sizeof text, "So that this ends by itself next time: stella-watchdog run --cgroup /" ST_SV_FMT,
              ST_SV_ARG(st_sv_sub(s->path, 0, 500)));
     wrapped(o, text);
@@ -176,7 +182,11 @@ static void advice(struct st_out *o, const struct st_wd_screen *s)
         wrapped(o, "Nothing here. If the whole host is short of memory, look at the host.");
     else if (st_wd_state_must_end(s->verdict->state))
         end_it(o, s);
-    else if (texts[s->verdict->state])
+    else if (s->verdict->hold == ST_WD_HOLD_PROGRESS) {
+        wrapped(
+            o, "Kill nobody: it is slow, for files are read again and again in the room that is left, but it gets on.");
+        more_memory(o, s, "Give");
+    } else if (texts[s->verdict->state])
         wrapped(o, texts[s->verdict->state]);
     if (s->verdict->state == ST_WD_LEAK && s->verdict->n.eta_s >= 0) {
         char eta[ST_QUANTITY_TEXT];

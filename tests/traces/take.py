@@ -13,13 +13,14 @@ import re
 import sys
 
 KEEP = """current max high swap_current swap_max ev_high ev_max ev_oom ev_oom_kill anon file shmem file_mapped file_dirty
-file_writeback inactive_file active_file unevictable slab_reclaimable refault_anon refault_file pgscan pgsteal pgmajfault pswpin
-pswpout mem_some_us mem_full_us io_some_us cpu_user_us cpu_system_us host_swap_free""".split()
-COUNTERS = set("""ev_high ev_max ev_oom ev_oom_kill refault_anon refault_file pgscan pgsteal pgmajfault pswpin pswpout
+file_writeback inactive_file active_file unevictable slab_reclaimable refault_anon refault_file activate_file restore_file pgscan pgsteal
+pgmajfault pswpin pswpout mem_some_us mem_full_us io_some_us cpu_user_us cpu_system_us host_swap_free""".split()
+COUNTERS = set("""ev_high ev_max ev_oom ev_oom_kill refault_anon refault_file activate_file restore_file pgscan pgsteal pgmajfault pswpin pswpout
 mem_some_us mem_full_us io_some_us cpu_user_us cpu_system_us""".split())
 CSV = [("current", "current_kib", 1024), ("ev_max", "ev_max", 1), ("ev_oom", "ev_oom", 1), ("ev_oom_kill", "ev_oom_kill", 1),
        ("anon", "anon_kib", 1024), ("file", "file_kib", 1024), ("shmem", "shmem_kib", 1024),
-       ("file_mapped", "file_mapped_kib", 1024), ("refault_file", "workingset_refault_file", 1), ("pgscan", "pgscan", 1),
+       ("file_mapped", "file_mapped_kib", 1024), ("refault_file", "workingset_refault_file", 1),
+       ("activate_file", "workingset_activate_file", 1), ("restore_file", "workingset_restore_file", 1), ("pgscan", "pgscan", 1),
        ("pgsteal", "pgsteal", 1), ("pgmajfault", "pgmajfault", 1), ("mem_some_us", "m_some_ms", 1000),
        ("mem_full_us", "m_full_ms", 1000), ("io_some_us", "io_some_ms", 1000), ("cpu_user_us", "user_ms", 1000),
        ("cpu_system_us", "system_ms", 1000)]

@@ -196,8 +196,8 @@ def rows(directory, case, cell, build, host_load, date):
                     "from_onset_s": fmt(end - b["onset"] if end and b["onset"] is not None else None)}
     if case["kind"] == "leave":
         row["verdict"] = "ok"
-        if ended_by == tool:
-            row["verdict"] = "false-kill"
+        if ended_by == tool or acted:
+            row["verdict"], row["ended_by"] = "false-kill", tool  # also where it was a process of a job that went on, or failed by it
         elif b["died"] or re.search(r"[1-9]", b["finished"]):
             row["verdict"] = "died"
         elif "late" in b["finished"]:
