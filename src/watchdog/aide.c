@@ -73,13 +73,25 @@ static void take_hold(struct aide *a, const char *path, const struct hold_text *
     snprintf(to->path, sizeof to->path, "%s", path);
 }
 
+static int open_evidence(const char *path)
+{
+    return strcmp(path, "-") ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640)
+                             : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+}
+
+int st_wd_aide_evidence_try(const char *evidence, struct st_err *err)
+{
+    ST_AUTO_CLOSE int fd = open_evidence(evidence);
+    return fd < 0 ? st_err_sys(err, "--evidence %.200s", evidence) : 0;
+}
+
 static int target_of(const struct aide *a, const struct head *h, const char *name, char *tmp, size_t cap)
 {
     switch ((enum st_wd_aide_kind)h->kind) {
     case ST_WD_AIDE_LOG:
         return STDERR_FILENO;
     case ST_WD_AIDE_EVIDENCE:
-        return a->files->evidence;
+        return a->files->evidence ? open_evidence(a->files->evidence) : -1;
     case ST_WD_AIDE_METRICS:
         if (!a->files->metrics || snprintf(tmp, cap, "%s.new", a->files->metrics) >= (int)cap)
             return -1;
@@ -98,7 +110,7 @@ static bool copy(const struct aide *a, const struct head *h, const char *name)
 {
     char buf[4096], tmp[PATH_MAX] = "";
     int to = target_of(a, h, name, tmp, sizeof tmp);
-    bool ours = h->kind == ST_WD_AIDE_METRICS || h->kind == ST_WD_AIDE_TRACE, failed = to < 0;
+    bool ours = to != STDERR_FILENO, failed = to < 0;
     size_t left = h->len;
     while (left) {
         ssize_t n = st_fd_read(a->in, buf, ST_MIN(left, sizeof buf));
@@ -158,7 +170,7 @@ static void serve(const struct st_wd_aide_files *files, int in)
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     prctl(PR_SET_NAME, "watchdog-aide");
-    close_others((int[]){in, files->root, files->evidence, files->traces}, 4);
+    close_others((int[]){in, files->root, files->traces}, 3);
     while (next_message(&a))
         ;
     for (size_t i = 0; i < ST_WD_AIDE_HOLDS; i++)

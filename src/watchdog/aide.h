@@ -12,8 +12,8 @@
 
 struct st_wd_aide_files { // borrowed for the aide's life; -1 or NULL: none
     int root;             // directory of the cgroup2 mount, for holds
-    int evidence;         // appended to
     int traces;           // directory
+    const char *evidence; // appended to, opened for each record so that it may be rotated away; "-": standard output
     const char *metrics;  // replaced atomically
 };
 
@@ -33,6 +33,8 @@ enum st_wd_aide_kind {
     ST_WD_AIDE_DROP,     // internal
 };
 
+// Can records be written there? Makes the file.
+int st_wd_aide_evidence_try(const char *evidence, struct st_err *err);
 // Forks. Call before other descriptors are open; a later call after its death closes what it does not need.
 int st_wd_aide_start(struct st_wd_aide *a, const struct st_wd_aide_files *files, struct st_err *err);
 // Whole or not at all; false when there is no room (counted) or nobody. Never blocks for longer than 100 ms, and that

@@ -188,18 +188,18 @@ static int verdict(const struct job *j, const struct st_wd_metrics *m, int statu
     return EXIT_MEMORY;
 }
 
-static int watch(struct job *j, struct st_wd_aide *aide, int evidence, int *ret_status, struct st_err *err)
+static int watch(struct job *j, struct st_wd_aide *aide, int *ret_status, struct st_err *err)
 {
     struct st_wd_abilities abilities;
     struct st_wd_pattern pattern;
-    struct st_wd_aide_files files = {.root = j->root.fd, .evidence = evidence, .traces = -1};
+    struct st_wd_aide_files files = {.root = j->root.fd, .evidence = j->o->evidence, .traces = -1};
     if (st_wd_pattern_parse(&pattern, j->path, true, err) || st_wd_aide_start(aide, &files, err))
         return -1;
     struct st_wd_watch_options w = {.root = j->root,
                                     .patterns = &pattern,
                                     .n_patterns = 1,
                                     .aide = aide,
-                                    .evidence = evidence >= 0,
+                                    .evidence = j->o->evidence,
                                     .metrics = {.fd = -1},
                                     .quiet = true};
     st_wd_ladder_init(&w.ladder);
@@ -224,14 +224,12 @@ static int run(const struct st_call *call, struct st_err *err)
                           "which command? stella-watchdog exec --memory-max 3G -- COMMAND ARGUMENT...");
     if (!j.o->max)
         return st_err_set(err, ST_E_USAGE, "exec needs --memory-max BYTES");
-    ST_AUTO_CLOSE int evidence =
-        j.o->evidence ? open(j.o->evidence, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640) : -1;
-    if (j.o->evidence && evidence < 0)
-        return st_err_sys(err, "--evidence %.200s", j.o->evidence);
+    if (j.o->evidence && st_wd_aide_evidence_try(j.o->evidence, err))
+        return -1;
     st_wd_read_at(AT_FDCWD, "/proc/self/oom_score_adj", j.oom_adj, sizeof j.oom_adj);
     int rc = st_wd_cmd_root(&j.root, j.o->mount, err);
     rc = rc ? rc : make_cgroup(&j, err);
-    rc = rc ? rc : watch(&j, &aide, evidence, &status, err);
+    rc = rc ? rc : watch(&j, &aide, &status, err);
     remove_cgroup(&j);
     st_wd_aide_stop(&aide, 2000);
     st_wd_root_close(&j.root);

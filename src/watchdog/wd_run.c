@@ -53,7 +53,8 @@ static const struct st_opt opts[] = {
     {.name = "evidence",
      .arg = "FILE",
      ST_OPT_STRING_AT(struct options, evidence),
-     .help = "append a JSON record for each verdict and action; - is standard output"},
+     .help = "append a JSON record for each verdict and action; the file may be rotated away at any time; - is "
+             "standard output"},
     {.name = "hook",
      .arg = "COMMAND",
      ST_OPT_STRING_AT(struct options, hook),
@@ -133,14 +134,9 @@ static int parse(struct run *r, struct st_err *err)
 static int open_files(struct run *r, struct st_err *err)
 {
     const struct options *o = r->o;
-    r->files = (struct st_wd_aide_files){.root = r->root.fd, .evidence = -1, .traces = -1};
-    if (o->evidence && !strcmp(o->evidence, "-"))
-        r->files.evidence = STDOUT_FILENO;
-    else if (o->evidence) {
-        r->files.evidence = open(o->evidence, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
-        if (r->files.evidence < 0)
-            return st_err_sys(err, "--evidence %.200s", o->evidence);
-    }
+    r->files = (struct st_wd_aide_files){.root = r->root.fd, .evidence = o->evidence, .traces = -1};
+    if (o->evidence && st_wd_aide_evidence_try(o->evidence, err))
+        return -1;
     if (o->record) {
         r->files.traces = open(o->record, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (r->files.traces < 0)
@@ -150,7 +146,7 @@ static int open_files(struct run *r, struct st_err *err)
     if (o->metrics && st_wd_metrics_open(&r->watch.metrics, o->metrics, err))
         return -1;
     r->files.metrics = r->watch.metrics.file;
-    r->watch.evidence = r->files.evidence >= 0;
+    r->watch.evidence = o->evidence;
     r->watch.traces = r->files.traces >= 0;
     return 0;
 }

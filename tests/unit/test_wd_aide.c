@@ -32,22 +32,24 @@ static void spit(const char *name, const char *text)
 
 static void test_files(void)
 {
-    char metrics[100];
+    char metrics[100], evidence[100];
     struct st_wd_aide a = {.fd = -1};
     snprintf(metrics, sizeof metrics, "%s/m.prom", base);
-    struct st_wd_aide_files f = {.root = root,
-                                 .evidence = openat(root, "ev", O_WRONLY | O_CREAT | O_APPEND, 0644),
-                                 .traces = root,
-                                 .metrics = metrics};
+    snprintf(evidence, sizeof evidence, "%s/ev", base);
+    struct st_wd_aide_files f = {.root = root, .evidence = evidence, .traces = root, .metrics = metrics};
     TAP_OK(st_wd_aide_start(&a, &f, NULL) == 0, "aide: starts");
     st_wd_aide_send(&a, ST_WD_AIDE_EVIDENCE, ST_SV_NULL, ST_SV("one\n"));
     st_wd_aide_send(&a, ST_WD_AIDE_EVIDENCE, ST_SV_NULL, ST_SV("two\n"));
+    for (int i = 0; i < 200 && strcmp(slurp("ev"), "one\ntwo\n"); i++)
+        usleep(10000);
+    TAP_OK(!strcmp(slurp("ev"), "one\ntwo\n") && !renameat(root, "ev", root, "ev.1"), "aide: evidence is appended");
+    st_wd_aide_send(&a, ST_WD_AIDE_EVIDENCE, ST_SV_NULL, ST_SV("three\n"));
     st_wd_aide_send(&a, ST_WD_AIDE_METRICS, ST_SV_NULL, ST_SV("old\n"));
     st_wd_aide_send(&a, ST_WD_AIDE_METRICS, ST_SV_NULL, ST_SV("new\n"));
     st_wd_aide_send(&a, ST_WD_AIDE_TRACE, ST_SV("t.trace"), ST_SV("row\n"));
     st_wd_aide_send(&a, ST_WD_AIDE_TRACE, ST_SV("no/such/dir"), ST_SV("row\n"));
     st_wd_aide_stop(&a, 2000);
-    TAP_OK(!strcmp(slurp("ev"), "one\ntwo\n"), "aide: evidence is appended");
+    TAP_OK(!strcmp(slurp("ev"), "three\n"), "aide: to a new file, when it was rotated away");
     TAP_OK(!strcmp(slurp("m.prom"), "new\n") && faccessat(root, "m.prom.new", F_OK, 0), "aide: metrics are replaced");
     TAP_OK(!strcmp(slurp("t.trace"), "row\n"), "aide: traces");
     TAP_OK(!st_wd_aide_send(&a, ST_WD_AIDE_EVIDENCE, ST_SV_NULL, ST_SV("x")) && a.dropped == 1,
@@ -57,7 +59,7 @@ static void test_files(void)
 static void test_holds(void)
 {
     struct st_wd_aide a = {.fd = -1};
-    struct st_wd_aide_files f = {.root = root, .evidence = -1, .traces = -1};
+    struct st_wd_aide_files f = {.root = root, .traces = -1};
     mkdirat(root, "a", 0755);
     mkdirat(root, "b", 0755);
     int da = openat(root, "a", O_RDONLY | O_DIRECTORY), db = openat(root, "b", O_RDONLY | O_DIRECTORY);
@@ -89,7 +91,7 @@ static void test_stuck(void)
 {
     // Standard error is a pipe that nobody reads: the watchdog must not notice.
     struct st_wd_aide a = {.fd = -1};
-    struct st_wd_aide_files f = {.root = root, .evidence = -1, .traces = -1};
+    struct st_wd_aide_files f = {.root = root, .traces = -1};
     int fds[2], saved = dup(2);
     if (pipe(fds))
         return;
