@@ -175,34 +175,40 @@ static bool dropped(const struct st_wd_facts *f, const struct st_wd_policy *p, d
     return f->kept_per_fault < 0 ? f->room_turnover_s <= p->sure_turnover_s : f->kept_per_fault <= kept;
 }
 
+// Without PSI who waits is a guess, and a second of it counts less.
+static double seen_waiting(const struct st_wd_facts *f, const struct st_wd_policy *p)
+{
+    return f->psi ? 1 : p->act_s / p->act_blind_s;
+}
+
 // How much a second of THRASH counts; 0: it is none.
 static double thrash_weight(const struct st_wd_facts *f, const struct st_wd_policy *p)
 {
-    bool lean = starved(f, p), wait = all_wait(f, p), lost = lean && dropped(f, p, p->kept);
+    bool lean = starved(f, p), wait = all_wait(f, p);
+    double seen = seen_waiting(f, p);
     if (lean && wait && !computes(f, p))
-        return p->sure_weight;
-    if (lost)
+        return p->sure_weight * seen;
+    if (lean && dropped(f, p, p->kept))
         return f->room_turnover_s <= p->sure_turnover_s ? p->sure_weight : 1;
     if (wait)
-        return computes(f, p) ? 0.5 : 1;
-    return lean && dropped(f, p, p->kept_unsure) ? p->unsure_weight : 0;
+        return (computes(f, p) ? 0.5 : 1) * seen;
+    return lean && dropped(f, p, p->kept_unsure) ? p->unsure_weight * seen : 0;
 }
 
 struct st_wd_evidence st_wd_rules(const struct st_wd_facts *f, const struct st_wd_policy *p)
 {
     const struct st_wd_evidence none = {ST_WD_HEALTHY, 0};
-    double blind = p->act_s / p->act_blind_s;
     if (!f->at_limit || f->first)
         return none;
     if (stuck(f, p))
         return (struct st_wd_evidence){ST_WD_STUCK, p->act_s / p->act_stuck_s * way_out(f)};
     if (swap_thrash(f, p))
-        return (struct st_wd_evidence){ST_WD_SWAP_THRASH, f->psi ? p->act_s / p->act_swap_s : blind / 2};
+        return (struct st_wd_evidence){ST_WD_SWAP_THRASH, f->psi ? p->act_s / p->act_swap_s : seen_waiting(f, p) / 2};
     if (f->file_faults < p->faults)
         return none;
     double weight = thrash_weight(f, p);
     if (weight > 0)
-        return (struct st_wd_evidence){ST_WD_THRASH, weight * (f->psi ? 1 : blind) * way_out(f)};
+        return (struct st_wd_evidence){ST_WD_THRASH, weight * way_out(f)};
     if (starved(f, p) || (f->held_share < p->pinned && !loading(f, p) && (!f->psi || f->stall >= p->waiting)))
         return (struct st_wd_evidence){ST_WD_FILE_THRASH, 1};
     return none;

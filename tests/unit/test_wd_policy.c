@@ -272,11 +272,11 @@ static void test_wd_policy_psi(void)
     struct world w = plateau;
     w.no_psi = true;
     double t = acts_after(&w, 30);
-    TAP_OK(t > 5.5 && t < 8 && r.v.psi_blind && r.v.confidence == ST_WD_COUNTERS_ONLY, "no PSI: act after %.2f s", t);
+    TAP_OK(t > 3 && t < 6 && r.v.psi_blind && r.v.confidence == ST_WD_COUNTERS_ONLY, "no PSI: act after %.2f s", t);
     w = plateau;
     w.mem_some = 0;
     t = acts_after(&w, 30);
-    TAP_OK(t > 5.5 && t < 8 && r.v.psi_blind, "PSI that counts nothing: act after %.2f s", t);
+    TAP_OK(t > 3 && t < 6 && r.v.psi_blind, "PSI that counts nothing: act after %.2f s", t);
     w = stream;
     w.no_psi = true;
     TAP_OK(acts_after(&w, 60) < 0 && r.v.psi_blind && r.v.state == ST_WD_HEALTHY, "no PSI: stream is left alone");
