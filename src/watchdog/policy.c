@@ -24,10 +24,15 @@ const struct st_wd_policy st_wd_policy_default = {
     .starved_pinned = 0.60,
     .starved_turnover_s = 5,
     .starved_stall = 0.15,
+    .squeezed = 0.5,
+    .squeezing = 0.05,
+    .index_share = 0.15,
+    .index_kept = 0.5,
     .kept = 3,
     .kept_unsure = 4.5,
     .unsure_weight = 0.25,
     .sure_turnover_s = 1,
+    .sure_pinned = 0.85,
     .sure_weight = 1.5,
     .loading = 0.25,
     .stuck_tasks = 0.65,
@@ -67,6 +72,7 @@ struct memory {
     uint8_t state;    // verdict
     uint8_t kind;     // of the last evidence
     bool open, file_open, proven, started, cpu_seen;
+    bool peace;    // seen without a shortage of room for files
     uint8_t steps; // steps with evidence since the bucket was empty
     struct leak_point {
         uint32_t ds;    // tenths of a second
@@ -127,12 +133,20 @@ static bool starved(const struct st_wd_facts *f, const struct st_wd_policy *p)
            f->room_turnover_s <= p->starved_turnover_s && (!f->psi || f->stall >= p->starved_stall);
 }
 
+// A mapped index that is larger than its room faults for ever, never had more room, and does not come back to what it
+// has read: somebody waits for a disk, and that is all.
+static bool index_alone(const struct st_wd_facts *f, const struct st_wd_policy *p)
+{
+    bool shrinks = f->mapped_left >= 0 && (f->mapped_left <= p->squeezed || f->mapped_loss >= p->squeezing);
+    return !shrinks && f->kept_share >= 0 && (f->kept_share <= p->index_share || f->kept_per_fault <= p->index_kept);
+}
+
 // Shape G, and P on a slow disk. All the time somebody waits for memory or for code, and what is pinned is a good part
 // of the limit: the less of it, the more must wait.
 static bool all_wait(const struct st_wd_facts *f, const struct st_wd_policy *p)
 {
     const struct st_wd_numbers *n = &f->n;
-    if (n->pinned_share < p->pinned || loading(f, p))
+    if (n->pinned_share < p->pinned || loading(f, p) || index_alone(f, p))
         return false;
     if (!f->psi)
         return f->collapsed && f->mapped_slope < 0;
@@ -172,6 +186,10 @@ static double way_out(const struct st_wd_facts *f)
 // done.
 static bool dropped(const struct st_wd_facts *f, const struct st_wd_policy *p, double kept)
 {
+    if (f->mapped_left < 0 && (f->n.pinned_share < p->sure_pinned || f->room_turnover_s > p->sure_turnover_s))
+        return false;
+    if (f->mapped_left > p->squeezed)
+        return false;
     return f->kept_per_fault < 0 ? f->room_turnover_s <= p->sure_turnover_s : f->kept_per_fault <= kept;
 }
 
@@ -209,7 +227,9 @@ struct st_wd_evidence st_wd_rules(const struct st_wd_facts *f, const struct st_w
     double weight = thrash_weight(f, p);
     if (weight > 0)
         return (struct st_wd_evidence){ST_WD_THRASH, weight * way_out(f)};
-    if (starved(f, p) || (f->held_share < p->pinned && !loading(f, p) && (!f->psi || f->stall >= p->waiting)))
+    bool slow =
+        (f->held_share < p->pinned || index_alone(f, p)) && !loading(f, p) && (!f->psi || f->stall >= p->waiting);
+    if (starved(f, p) || slow)
         return (struct st_wd_evidence){ST_WD_FILE_THRASH, 1};
     return none;
 }
@@ -282,6 +302,18 @@ static void fill(struct memory *m, const struct st_wd_facts *f, const struct st_
         m->file_open = true;
     if (m->file_bucket <= 0)
         m->file_open = false;
+}
+
+// The most that was mapped while there was room for it.
+static void see_mapped(struct memory *m, struct st_wd_facts *f, const struct st_wd_policy *p)
+{
+    if (!m->open) {
+        m->mapped_peak = ST_MAX(m->mapped_peak, (uint64_t)f->mapped);
+        m->peace |= !f->first && f->file_faults < p->faults;
+    }
+    bool known = m->peace && m->mapped_peak;
+    f->mapped_left = known ? f->mapped / (double)m->mapped_peak : -1;
+    f->mapped_loss = known ? ST_MAX(-f->mapped_slope, 0.0) / (double)m->mapped_peak : 0;
 }
 
 // Next to nothing of the CPU time is the program's own, and it was more before.
@@ -414,8 +446,7 @@ void st_wd_judge_step(struct st_wd_judge *j, const struct st_wd_policy *p, const
     m->started = true;
     f.n.cpu_user_before = m->cpu_seen ? m->cpu_before : -1;
     f.collapsed = collapsed(&f.n, p);
-    if (f.mapped > 0 && !m->open)
-        m->mapped_peak = ST_MAX(m->mapped_peak, (uint64_t)f.mapped);
+    see_mapped(m, &f, p);
 
     bool in_grace = now < m->grace_us;
     if (!f.first)

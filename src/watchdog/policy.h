@@ -119,10 +119,15 @@ struct st_wd_policy {
     double starved_pinned;     // with so much pinned ...
     double starved_turnover_s; // ... the room is read anew by major faults in so few seconds ...
     double starved_stall;      // ... and so much of the time somebody waits
+    double squeezed;           // of the files that were mapped, so much is left ...
+    double squeezing;          // ... or so much is lost in a second: the room has shrunk
+    double index_share;        // of what reclaim takes so little is wanted again ...
+    double index_kept;         // ... or of what a file fault brings so few pages: a file larger than its room
     double kept;               // pages of a file fault that are kept: up to here the room is no cache any more
     double kept_unsure;        // ... up to here it may be, and a second counts unsure_weight; beyond: slow, not dead
     double unsure_weight;      //
     double sure_turnover_s;    // the room is read anew in less: a second counts sure_weight
+    double sure_pinned;        // and so much pinned, where nobody saw what was mapped before
     double sure_weight;        // also where everybody waits and nobody computes
     double loading;            // share of what major faults read that stays mapped, while a program still loads
     double stuck_tasks;        // tasks standing in reclaim all the time

@@ -3,6 +3,8 @@
 
 #include "base/ckd.h"
 
+#include <math.h>
+
 #define PAGE 4096.0
 #define SWAP_MOVES 0.001 // of the limit, in the slope window
 #define SWAP_PAGES 50.0  // per second
@@ -59,13 +61,23 @@ static uint64_t cache_of(const struct st_wd_sample *s)
     return less(s->v[ST_WD_F_file], s->v[ST_WD_F_shmem]);
 }
 
+static bool has_lru(const struct st_wd_sample *s)
+{
+    return st_wd_has(s, ST_WD_F_inactive_file) && st_wd_has(s, ST_WD_F_active_file);
+}
+
+// File pages that reclaim may take: what is locked is not among them.
+static uint64_t evictable(const struct st_wd_sample *s)
+{
+    return has_lru(s) ? s->v[ST_WD_F_inactive_file] + s->v[ST_WD_F_active_file] : cache_of(s);
+}
+
 // What reclaim cannot free without swap. From what it can free, where the kernel tells (so that kernel memory, mlocked
 // files and whatever is added later count as pinned), else from what is known to be pinned.
 static uint64_t unfreeable(const struct st_wd_sample *s)
 {
-    if (st_wd_has(s, ST_WD_F_inactive_file) && st_wd_has(s, ST_WD_F_active_file) && st_wd_has(s, ST_WD_F_current))
-        return less(s->v[ST_WD_F_current],
-                    s->v[ST_WD_F_inactive_file] + s->v[ST_WD_F_active_file] + s->v[ST_WD_F_slab_reclaimable]);
+    if (has_lru(s) && st_wd_has(s, ST_WD_F_current))
+        return less(s->v[ST_WD_F_current], evictable(s) + s->v[ST_WD_F_slab_reclaimable]);
     return s->v[ST_WD_F_anon] + s->v[ST_WD_F_shmem];
 }
 
@@ -83,11 +95,11 @@ static uint64_t swappable(const struct st_wd_sample *s)
     return ST_MIN(less(s->v[ST_WD_F_anon] + s->v[ST_WD_F_shmem], s->v[ST_WD_F_unevictable]), swap_room(s));
 }
 
-// file_mapped counts mapped shmem too. Where shmem is not mapped (tmpfs) this is too low by a constant: only its change
-// is used for rules.
+// file_mapped counts mapped shmem and locked pages too, the lists of file pages do not: at most the smaller of both.
 static double mapped_of(const struct st_wd_sample *s)
 {
-    return (double)s->v[ST_WD_F_file_mapped] - (double)s->v[ST_WD_F_shmem];
+    uint64_t mapped = s->v[ST_WD_F_file_mapped];
+    return (double)(has_lru(s) ? ST_MIN(mapped, evictable(s)) : less(mapped, s->v[ST_WD_F_shmem]));
 }
 
 bool st_wd_blind(const struct st_wd_facts *f)
@@ -200,8 +212,10 @@ static void take_rates(const struct st_wd_sample *a, const struct st_wd_sample *
         f->file_faults = ST_MAX(n->major_faults - ST_MAX(n->swap_in, 0.0), 0.0);
     // MGLRU of 6.1 counts refaults of what it restores only, and activates few of them: the larger of both.
     double kept = ST_MAX(rate(a, b, ST_WD_F_activate_file, dt), rate(a, b, ST_WD_F_restore_file, dt));
+    f->kept_share = kept < 0 || n->steals <= 0 ? -1 : kept / n->steals;
     if (f->file_faults > 0) {
-        f->room_turnover_s = ST_MAX((double)n->cache, PAGE) / (f->file_faults * ST_WD_BYTES_PER_FAULT);
+        double read = ST_MIN(f->file_faults * ST_WD_BYTES_PER_FAULT, n->steals > 0 ? n->steals * PAGE : INFINITY);
+        f->room_turnover_s = ST_MAX((double)evictable(b), PAGE) / read;
         f->kept_per_fault = kept < 0 ? -1 : kept / f->file_faults;
     }
 }
@@ -217,6 +231,7 @@ void st_wd_facts_take(const struct st_wd_series *s, double window_s, double slop
                                 .user_share = -1,
                                 .room_turnover_s = -1,
                                 .kept_per_fault = -1,
+                                .kept_share = -1,
                                 .n = {.max_events = -1,
                                       .high_events = -1,
                                       .major_faults = -1,

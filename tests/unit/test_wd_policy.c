@@ -168,6 +168,8 @@ static double acts_after(const struct world *w, double seconds)
     return r.act_at < 0 ? -1 : r.act_at - 10;
 }
 
+static const struct world warm = {.limit = 512, .anon = 100, .cache = 280, .mapped = 270, .user = 0.5};
+
 static void test_wd_policy_ends(void)
 {
     double t = acts_after(&plateau, 20);
@@ -181,9 +183,7 @@ static void test_wd_policy_ends(void)
                r.v.suggested_limit < 700ull * MI,
            "a limit that would have done: %llu MiB", (unsigned long long)(r.v.suggested_limit / MI));
     begin(&r);
-    struct world warm = idle; // its 270 MiB of code are there before the limit is
-    warm.cache = 280, warm.mapped = 270;
-    live(&r, &warm, 10);
+    live(&r, &warm, 10); // its 270 MiB of code are there before the limit is
     live(&r, &growing, 20);
     t = r.act_at - 10;
     TAP_OK(t > 4.5 && t < 8 && r.v.state == ST_WD_THRASH && r.v.suggested_limit == 0, "growing: act after %.2f s", t);
@@ -215,7 +215,7 @@ static void test_wd_policy_leaves_alone(void)
     w.anon = 470, w.cache = 35, w.mem_some = 0.3, w.io_some = 0.54, w.faults = 2;
     TAP_OK(acts_after(&w, 60) < 0 && r.v.state == ST_WD_HEALTHY && r.warn_at < 0, "stream beside a large process");
     w = growing; // a program that loads beside a heap, on a slow disk: what it reads stays
-    w.anon_grows = 0, w.mapped_grows = 3, w.faults = 60, w.mem_some = 0.99, w.io_some = 0.99;
+    w.anon_grows = 0, w.mapped = 180, w.mapped_grows = 3, w.faults = 60, w.mem_some = 0.99, w.io_some = 0.99;
     TAP_OK(acts_after(&w, 30) < 0 && r.warn_at < 0, "cold start beside 43 %% pinned");
     w = growing; // a third is pinned, and a fifth of the time nobody waits
     w.anon = 170, w.cache = 330, w.mapped = 300, w.anon_grows = 0, w.mapped_grows = 0, w.mem_some = 0.8, w.io_some = 0;
@@ -226,9 +226,20 @@ static void test_wd_policy_leaves_alone(void)
     TAP_OK(acts_after(&w, 300) < 0 && r.v.state == ST_WD_FILE_THRASH && r.v.warn && r.v.hold == ST_WD_HOLD_PROGRESS &&
                r.v.suggested_limit > 512ull * MI,
            "a room that is too small, and still a cache: warned of, with a limit");
-    w.kept = 900; // between the two
-    double t = acts_after(&w, 60);
-    TAP_OK(t > 15 && t < 25 && r.v.state == ST_WD_THRASH, "one that hardly is: act after %.2f s", t);
+    w.kept = 500; // an index of 900 MiB, mapped, beside a heap: it faults all day, and never had more room
+    TAP_OK(acts_after(&w, 300) < 0 && r.v.state == ST_WD_FILE_THRASH, "a file larger than its room");
+    w.mem_some = 0.9;
+    TAP_OK(acts_after(&w, 300) < 0 && r.v.state == ST_WD_FILE_THRASH, "the same with many threads that wait for it");
+    begin(&r); // the same counters, but its code had more room before
+    live(&r, &warm, 10);
+    live(&r, &w, 20);
+    TAP_OK(r.act_at > 0 && r.act_at < 17, "what had more room before: act after %.2f s", r.act_at - 10);
+    w.kept = 900, w.mem_some = 0.5; // between the two
+    begin(&r);
+    live(&r, &warm, 10);
+    live(&r, &w, 40);
+    double t = r.act_at - 10;
+    TAP_OK(t > 15 && t < 25 && r.v.state == ST_WD_THRASH, "one that hardly is a cache: act after %.2f s", t);
     w = growing; // a build on a slow machine: code is read again, and its processes compute
     w.anon = 300, w.cache = 200, w.mapped = 150, w.user = 0.4, w.system = 0.5;
     t = acts_after(&w, 8);
@@ -338,8 +349,6 @@ static void test_wd_policy_collapse(void)
     struct world w = growing; // one CPU: two thirds of the time somebody waits, and nobody computes
     w.anon = 330, w.cache = 170, w.mapped = 160, w.mem_some = 0.6, w.io_some = 0.1, w.user = 0.01, w.system = 0.85,
     w.faults = 80;
-    struct world warm = idle;
-    warm.cache = 170, warm.mapped = 160;
     begin(&r);
     live(&r, &warm, 10);
     live(&r, &w, 20);

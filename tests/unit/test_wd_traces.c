@@ -29,24 +29,48 @@ struct variant {
     uint64_t without; // fields
     double late;      // seconds later than act_to are good enough
     bool must_act;    // of what must end; else: must only leave alone what is to be left alone
+    double from; // seconds after the limit was met (the first sample that says so: 0) from which on samples are seen
 };
 
 #define F(name) ((uint64_t)1 << ST_WD_F_##name)
 #define NO_PSI (F(mem_some_us) | F(mem_full_us) | F(io_some_us) | F(io_full_us))
 #define NO_LOCAL (F(local_high) | F(local_max) | F(local_oom) | F(local_oom_kill))
 
+#define EVER -1e9
+
 static const struct variant variants[] = {
-    {"as recorded", 1, 0, 0, 0, true},
-    {"every second sample", 2, 0, 0, 2, true},
-    {"clock of the samples shakes", 1, 0.1, 0, 1, true},
+    {"as recorded", 1, 0, 0, 0, true, EVER},
+    {"every second sample", 2, 0, 0, 2, true, EVER},
+    {"clock of the samples shakes", 1, 0.1, 0, 1, true, EVER},
+    {"first seen at its limit", 1, 0, 0, 2, true, 0},
+    {"first seen in the hang", 1, 0, 0, 60, true, 12},
     {"no events.local, cpu.stat, swap files, host", 1, 0,
-     NO_LOCAL | F(cpu_user_us) | F(cpu_system_us) | F(cpu_usage_us) | F(host_swap_free) | F(host_available), 1, false},
-    {"no LRU sizes", 1, 0, F(inactive_file) | F(active_file) | F(slab_reclaimable), 1, false},
-    {"psi off", 1, 0, NO_PSI, 0, false},
-    {"no memory.events", 1, 0, F(ev_high) | F(ev_max) | F(ev_oom) | F(ev_oom_kill), 0, false},
+     NO_LOCAL | F(cpu_user_us) | F(cpu_system_us) | F(cpu_usage_us) | F(host_swap_free) | F(host_available), 1, false,
+     EVER},
+    {"no LRU sizes", 1, 0, F(inactive_file) | F(active_file) | F(slab_reclaimable), 1, false, EVER},
+    {"psi off", 1, 0, NO_PSI, 0, false, EVER},
+    {"no memory.events", 1, 0, F(ev_high) | F(ev_max) | F(ev_oom) | F(ev_oom_kill), 0, false, EVER},
+    {"no workingset figures", 1, 0, F(activate_file) | F(restore_file) | F(refault_file), 0, false, EVER},
 };
 
 static struct st_wd_series series;
+
+static double seconds(const struct st_wd_trace *t, size_t i)
+{
+    return (double)(t->at[i].sample.t_us - t->at[0].sample.t_us) / 1e6;
+}
+
+// When it first met its limit.
+static double limit_of(const struct st_wd_trace *t)
+{
+    const struct st_wd_sample *a = &t->at[0].sample;
+    for (size_t i = 0; i < t->n; i++) {
+        const struct st_wd_sample *s = &t->at[i].sample;
+        if (s->v[ST_WD_F_ev_max] > a->v[ST_WD_F_ev_max] || s->v[ST_WD_F_ev_high] > a->v[ST_WD_F_ev_high])
+            return seconds(t, i);
+    }
+    return 0;
+}
 
 static struct outcome run(const struct st_wd_trace *t, const struct variant *v)
 {
@@ -54,8 +78,11 @@ static struct outcome run(const struct st_wd_trace *t, const struct variant *v)
     struct st_wd_judge judge = {0};
     uint32_t random = 12345;
     st_wd_series_clear(&series);
+    double from = limit_of(t) + v->from;
     for (size_t i = 0; i < t->n; i += v->every) {
         struct st_wd_sample s = t->at[i].sample;
+        if (seconds(t, i) < from)
+            continue;
         struct st_wd_verdict verdict;
         uint32_t next;
         if (v->jitter > 0 && i > 0 && i + 1 < t->n) {
@@ -67,7 +94,7 @@ static struct outcome run(const struct st_wd_trace *t, const struct variant *v)
         for (unsigned f = 0; f < ST_WD_FIELD_COUNT; f++)
             if (!st_wd_has(&s, f))
                 s.v[f] = 0;
-        double at = (double)(t->at[i].sample.t_us - t->at[0].sample.t_us) / 1e6;
+        double at = seconds(t, i);
         st_wd_series_push(&series, &s);
         st_wd_judge_step(&judge, &st_wd_policy_default, &series, &verdict, &next);
         o.seen[verdict.state] = true;
@@ -106,6 +133,8 @@ static void check(const struct expect *e, const struct st_wd_trace *t, const str
     case MUST_END: {
         if (!v->must_act || (v != variants && t->at[1].sample.t_us - t->at[0].sample.t_us > 700000))
             break; // the study's samples are 2 s apart: fewer say nothing about times
+        if (seconds(t, t->n - 1) < limit_of(t) + v->from + 15)
+            break; // somebody ended it soon after
         bool kernel_first = o.kernel >= 0 && o.kernel <= e->act_to + v->late && (o.act < 0 || o.kernel <= o.act);
         bool acted = o.act >= e->act_from - v->late && o.act <= e->act_to + v->late &&
                      word_in(e->states, st_wd_state_word(o.act_state));
