@@ -227,9 +227,9 @@ struct st_wd_evidence st_wd_rules(const struct st_wd_facts *f, const struct st_w
     double weight = thrash_weight(f, p);
     if (weight > 0)
         return (struct st_wd_evidence){ST_WD_THRASH, weight * way_out(f)};
-    bool slow =
-        (f->held_share < p->pinned || index_alone(f, p)) && !loading(f, p) && (!f->psi || f->stall >= p->waiting);
-    if (starved(f, p) || slow)
+    bool nobody = f->held_share < p->pinned;
+    bool slow = f->psi ? (nobody || index_alone(f, p)) && f->stall >= p->waiting : nobody;
+    if (starved(f, p) || (slow && !loading(f, p)))
         return (struct st_wd_evidence){ST_WD_FILE_THRASH, 1};
     return none;
 }
