@@ -24,6 +24,7 @@ const struct st_wd_policy st_wd_policy_default = {
     .starved_pinned = 0.60,
     .starved_turnover_s = 5,
     .starved_stall = 0.15,
+    .peace_faults = 50,
     .squeezed = 0.5,
     .squeezing = 0.05,
     .index_share = 0.15,
@@ -72,7 +73,6 @@ struct memory {
     uint8_t state;    // verdict
     uint8_t kind;     // of the last evidence
     bool open, file_open, proven, started, cpu_seen;
-    bool peace;    // seen without a shortage of room for files
     uint8_t steps; // steps with evidence since the bucket was empty
     struct leak_point {
         uint32_t ds;    // tenths of a second
@@ -307,11 +307,9 @@ static void fill(struct memory *m, const struct st_wd_facts *f, const struct st_
 // The most that was mapped while there was room for it.
 static void see_mapped(struct memory *m, struct st_wd_facts *f, const struct st_wd_policy *p)
 {
-    if (!m->open) {
+    if (!m->open && !f->first && f->file_faults < p->peace_faults)
         m->mapped_peak = ST_MAX(m->mapped_peak, (uint64_t)f->mapped);
-        m->peace |= !f->first && f->file_faults < p->faults;
-    }
-    bool known = m->peace && m->mapped_peak;
+    bool known = m->mapped_peak > 0;
     f->mapped_left = known ? f->mapped / (double)m->mapped_peak : -1;
     f->mapped_loss = known ? ST_MAX(-f->mapped_slope, 0.0) / (double)m->mapped_peak : 0;
 }

@@ -4,7 +4,7 @@
 // Names of numbers (docs/WATCHDOG.md explains the rules and where each threshold was measured):
 //   limit     the lower of max and high, of the domain's owner
 //   pinned    what reclaim cannot free here: anon + shmem + unevictable + kernel memory that is not reclaimable; where
-//             pages do go to swap, less what it has room for
+//             pages do go to swap, less what it will take in ten seconds
 //   room      limit - pinned: what is left for file pages
 //   stall     memory and io stall of the same cgroup, shares of wall time, kept apart and taken together
 #ifndef ST_WATCHDOG_POLICY_H
@@ -68,7 +68,7 @@ struct st_wd_numbers {
     uint64_t limit, pinned, room;          // bytes
     uint64_t anon, shmem, kernel;          // split of pinned (what swap could take is not taken off here)
     uint64_t cache, dirty;                 // file pages that are not shmem; of these dirty or under writeback
-    uint64_t swap_room;                    // bytes that could still go to swap
+    uint64_t swap_room;                    // bytes that could still go to swap, if the kernel wanted
     bool limit_is_high;                    // memory.high binds, not memory.max
     double pinned_share;                   // pinned / limit
     double pinned_slope;                   // bytes/s, least squares
@@ -119,6 +119,7 @@ struct st_wd_policy {
     double starved_pinned;     // with so much pinned ...
     double starved_turnover_s; // ... the room is read anew by major faults in so few seconds ...
     double starved_stall;      // ... and so much of the time somebody waits
+    double peace_faults;       // file faults/s under which what is mapped has its room
     double squeezed;           // of the files that were mapped, so much is left ...
     double squeezing;          // ... or so much is lost in a second: the room has shrunk
     double index_share;        // of what reclaim takes so little is wanted again ...

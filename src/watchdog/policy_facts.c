@@ -6,9 +6,8 @@
 #include <math.h>
 
 #define PAGE 4096.0
-#define SWAP_MOVES 0.001 // of the limit, in the slope window
-#define SWAP_PAGES 50.0  // per second
-#define BLIND_EVENTS 50  // entries into reclaim that cannot all have taken no time
+#define SWAP_AHEAD_S 10
+#define BLIND_EVENTS 50 // entries into reclaim that cannot all have taken no time
 // Change of a counter between two samples, or -1 when one lacks it or it went backwards (another cgroup).
 static double delta(const struct st_wd_sample *a, const struct st_wd_sample *b, enum st_wd_field f)
 {
@@ -81,15 +80,6 @@ static uint64_t unfreeable(const struct st_wd_sample *s)
     return s->v[ST_WD_F_anon] + s->v[ST_WD_F_shmem];
 }
 
-// Is swap taking or giving pages back at all? A kernel that reclaims files only (swappiness, hot anonymous pages) makes
-// anonymous memory as good as pinned, however much swap is free.
-static bool swapping(const struct st_wd_sample *a, const struct st_wd_sample *b, const struct st_wd_facts *f)
-{
-    uint64_t x = a->v[ST_WD_F_swap_current], y = b->v[ST_WD_F_swap_current], moved = x > y ? x - y : y - x;
-    return (double)moved >= SWAP_MOVES * (double)f->n.limit || f->n.swap_in >= SWAP_PAGES ||
-           f->n.swap_out >= SWAP_PAGES;
-}
-
 static uint64_t swappable(const struct st_wd_sample *s)
 {
     return ST_MIN(less(s->v[ST_WD_F_anon] + s->v[ST_WD_F_shmem], s->v[ST_WD_F_unevictable]), swap_room(s));
@@ -126,6 +116,16 @@ static double line_slope(const struct line *l)
 static double seconds_between(const struct st_wd_sample *a, const struct st_wd_sample *b)
 {
     return (double)(b->t_us - a->t_us) / 1e6;
+}
+
+// What swap will have taken shortly, at the pace of the window. Not all that it has room for: a kernel that reclaims
+// files only (swappiness, hot anonymous pages) makes anonymous memory as good as pinned, however much swap is free; and
+// where pages come back as fast as they go, nothing is gained either.
+static uint64_t swap_takes(const struct st_wd_sample *a, const struct st_wd_sample *b)
+{
+    double grown = (double)b->v[ST_WD_F_swap_current] - (double)a->v[ST_WD_F_swap_current];
+    double takes = ST_MAX(grown, 0.0) / seconds_between(a, b) * SWAP_AHEAD_S;
+    return ST_MIN(swappable(b), (uint64_t)takes);
 }
 
 static double growth(const struct st_wd_sample *a, const struct st_wd_sample *b)
@@ -260,8 +260,7 @@ void st_wd_facts_take(const struct st_wd_series *s, double window_s, double slop
     struct line pinned = {0}, mapped = {0};
     uint64_t highest = 0;
     uint32_t slope_from = window_start(s, slope_s);
-    if (!swapping(st_wd_series_get(s, slope_from), now, ret))
-        take_pinned(now, 0, ret);
+    take_pinned(now, swap_takes(st_wd_series_get(s, slope_from), now), ret);
     for (uint32_t i = slope_from; i < s->n; i++) {
         const struct st_wd_sample *x = st_wd_series_get(s, i);
         double t = -seconds_between(x, now);
