@@ -7,6 +7,7 @@ the limit. (Under emulation the two share a CPU, so that an agent is slower from
 import json
 import os
 import re
+import subprocess
 
 COLUMNS = ["date", "cell", "case", "kind", "tool", "build", "verdict", "ended_by", "limit_s", "onset_s", "from_onset_s",
            "from_limit_s", "acted_s", "kernel_s", "slowest", "died", "innocent", "finished", "state", "private_kib", "switches_per_s", "host_load", "run"]
@@ -170,8 +171,17 @@ def would_be(tool, t, case, limit, b):
             "from_onset_s": fmt(t - b["onset"] if t and b["onset"] is not None else None)}
 
 
-def rows(directory, case, cell, build, host_load, date):
-    """One row for what the run's own tool (or nobody) did, one for each dry peer."""
+def replayed(directory, watchdog):
+    """When this stella-watchdog would have begun to act, from the run's trace."""
+    trace = os.path.join(directory, "trace.jsonl")
+    said = json.loads(subprocess.run([watchdog, "replay", "--every", "--format", "json", trace], capture_output=True, check=True).stdout)
+    acts = [x["t_s"] for x in said["changes"] if x["act"]]
+    return read_trace(trace)["t"][0] + acts[0] if acts else None
+
+
+def rows(directory, case, cell, build, host_load, date, again=None):
+    """One row for what the run's own tool (or nobody) did, one for each dry peer. again: (watchdog, its build), which judges
+    anew from their traces the runs in which none acted."""
     run = Run(directory)
     tool = run.head.get("tool", "none")
     kind = case["kind"] + (":" + case["shape"] if case["shape"] else "")
@@ -223,9 +233,14 @@ def rows(directory, case, cell, build, host_load, date):
     if judged:
         row["state"] = judged[0].get("verdict", {}).get("state", "-")
     out = [row]
+    first = actions[0][0] if actions else None
+    if again and not acted:
+        first = replayed(directory, again[0])
+        row = row | {"build": again[1], "state": "-"}
     if tool == "stella-dry":  # nobody acted: also a run without a watchdog
-        out = [row | {"tool": "none", "build": case["hash"], "state": "-", "private_kib": "-", "switches_per_s": "-"},
-               row | would_be("stella-dry", actions[0][0] if actions else None, case, limit, b)]
+        out = [row | {"tool": "none", "build": case["hash"], "state": "-", "private_kib": "-", "switches_per_s": "-"}]
+    if tool == "stella-dry" or (again and not acted and case["kind"] == "leave"):
+        out.append(row | would_be("stella-dry", first, case, limit, b))
     peers = os.path.join(directory, "peers.log")
     if os.path.exists(peers):
         said = {}
