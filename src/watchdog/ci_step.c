@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "watchdog/wd_files.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -71,12 +72,16 @@ size_t st_wd_workflow_error(struct st_sv text, char *buf, size_t cap)
     return at;
 }
 
-static bool write_again(int fd, struct st_sv line)
+// The descriptor is the victim's own: its O_NONBLOCK is not ours to set, and opening its pipe again needs rights on the
+// pipe that a watchdog without CAP_DAC_OVERRIDE does not have.
+static bool write_soon(int fd, struct st_sv line, bool polls)
 {
-    char path[40];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    ST_AUTO_CLOSE int own = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    return own >= 0 && write(own, line.ptr, line.len) == (ssize_t)line.len;
+    struct iovec io = {.iov_base = (void *)(uintptr_t)line.ptr, .iov_len = line.len};
+    ssize_t n = syscall(SYS_pwritev2, fd, &io, 1L, -1L, -1L, RWF_NOWAIT_); // -1: where it stands
+    if (n >= 0 || errno != EOPNOTSUPP || !polls)
+        return n == (ssize_t)line.len;
+    struct pollfd p = {.fd = fd, .events = POLLOUT}; // pipes before 6.5, terminals: there is room for so little
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) && write(fd, line.ptr, line.len) == (ssize_t)line.len;
 }
 
 bool st_wd_write_stdout_of(pid_t pid, struct st_sv line)
@@ -87,12 +92,8 @@ bool st_wd_write_stdout_of(pid_t pid, struct st_sv line)
     int mode = fd < 0 ? -1 : fcntl(fd, F_GETFL);
     if (mode < 0 || (mode & O_ACCMODE) == O_RDONLY || (mode & O_PATH) || fstat(fd, &st))
         return false;
-    if (S_ISFIFO(st.st_mode) || (S_ISCHR(st.st_mode) && isatty(fd)))
-        return write_again(fd, line);
-    if (!S_ISREG(st.st_mode))
-        return false;
-    struct iovec io = {.iov_base = (void *)(uintptr_t)line.ptr, .iov_len = line.len};
-    return syscall(SYS_pwritev2, fd, &io, 1L, -1L, -1L, RWF_NOWAIT_) == (ssize_t)line.len; // -1: where it stands
+    bool regular = S_ISREG(st.st_mode), terminal = S_ISCHR(st.st_mode) && isatty(fd);
+    return (regular || terminal || S_ISFIFO(st.st_mode)) && write_soon(fd, line, !regular);
 }
 
 // ---- the child ----------------------------------------------------------------------------------

@@ -3,8 +3,8 @@
 // Both touch things that can hang (environ takes the lock of the victim's address space) or that the victim controls
 // (its standard output), so a child does it, with a deadline, and is left behind when it hangs. The output is taken
 // over with pidfd_getfd: it is the very file that the process itself has open for writing, never one that a name leads
-// to, and it is written only when that cannot block: a pipe or a terminal through a second, non-blocking opening of the
-// same file, a regular file with RWF_NOWAIT.
+// to, and it is written only when that does not block: with RWF_NOWAIT, or, where the kernel has that not for pipes and
+// terminals, when poll says that there is room.
 #ifndef ST_WATCHDOG_CI_STEP_H
 #define ST_WATCHDOG_CI_STEP_H
 

@@ -129,16 +129,17 @@ static bool computes(const struct st_wd_facts *f, const struct st_wd_policy *p)
 // Shape P. The room beside what is pinned is read anew every few seconds, for code: nothing that is read stays.
 static bool starved(const struct st_wd_facts *f, const struct st_wd_policy *p)
 {
-    return f->n.pinned_share >= p->starved_pinned && f->room_turnover_s >= 0 &&
-           f->room_turnover_s <= p->starved_turnover_s && (!f->psi || f->stall >= p->starved_stall);
+    return f->n.pinned_share >= p->starved_pinned && f->n.room_turnover_s >= 0 &&
+           f->n.room_turnover_s <= p->starved_turnover_s && (!f->psi || f->stall >= p->starved_stall);
 }
 
 // A mapped index that is larger than its room faults for ever, never had more room, and does not come back to what it
 // has read: somebody waits for a disk, and that is all.
 static bool index_alone(const struct st_wd_facts *f, const struct st_wd_policy *p)
 {
-    bool shrinks = f->mapped_left >= 0 && (f->mapped_left <= p->squeezed || f->mapped_loss >= p->squeezing);
-    return !shrinks && f->kept_share >= 0 && (f->kept_share <= p->index_share || f->kept_per_fault <= p->index_kept);
+    bool shrinks = f->n.mapped_left >= 0 && (f->n.mapped_left <= p->squeezed || f->mapped_loss >= p->squeezing);
+    return !shrinks && f->n.kept_share >= 0 &&
+           (f->n.kept_share <= p->index_share || f->n.kept_per_fault <= p->index_kept);
 }
 
 // Shape G, and P on a slow disk. All the time somebody waits for memory or for code, and what is pinned is a good part
@@ -186,11 +187,11 @@ static double way_out(const struct st_wd_facts *f)
 // done.
 static bool dropped(const struct st_wd_facts *f, const struct st_wd_policy *p, double kept)
 {
-    if (f->mapped_left < 0 && (f->n.pinned_share < p->sure_pinned || f->room_turnover_s > p->sure_turnover_s))
+    if (f->n.mapped_left < 0 && (f->n.pinned_share < p->sure_pinned || f->n.room_turnover_s > p->sure_turnover_s))
         return false;
-    if (f->mapped_left > p->squeezed)
+    if (f->n.mapped_left > p->squeezed)
         return false;
-    return f->kept_per_fault < 0 ? f->room_turnover_s <= p->sure_turnover_s : f->kept_per_fault <= kept;
+    return f->n.kept_per_fault < 0 ? f->n.room_turnover_s <= p->sure_turnover_s : f->n.kept_per_fault <= kept;
 }
 
 // Without PSI who waits is a guess, and a second of it counts less.
@@ -207,7 +208,7 @@ static double thrash_weight(const struct st_wd_facts *f, const struct st_wd_poli
     if (lean && wait && !computes(f, p))
         return p->sure_weight * seen;
     if (lean && dropped(f, p, p->kept))
-        return f->room_turnover_s <= p->sure_turnover_s ? p->sure_weight : 1;
+        return f->n.room_turnover_s <= p->sure_turnover_s ? p->sure_weight : 1;
     if (wait)
         return (computes(f, p) ? 0.5 : 1) * seen;
     return lean && dropped(f, p, p->kept_unsure) ? p->unsure_weight * seen : 0;
@@ -310,7 +311,7 @@ static void see_mapped(struct memory *m, struct st_wd_facts *f, const struct st_
     if (!m->open && !f->first && f->file_faults < p->peace_faults)
         m->mapped_peak = ST_MAX(m->mapped_peak, (uint64_t)f->mapped);
     bool known = m->mapped_peak > 0;
-    f->mapped_left = known ? f->mapped / (double)m->mapped_peak : -1;
+    f->n.mapped_left = known ? f->mapped / (double)m->mapped_peak : -1;
     f->mapped_loss = known ? ST_MAX(-f->mapped_slope, 0.0) / (double)m->mapped_peak : 0;
 }
 

@@ -75,8 +75,10 @@ struct st_wd_numbers {
     double max_events, high_events;        // per second, at the owner
     double major_faults, refaults, steals; // per second
     double scans;                          // pages looked at by reclaim, per second
-    double refaults_per_steal;             // 0 to 1
-    double turnover_s;                     // seconds in which reclaim goes once through the file cache; -1: it does not
+    double kept_per_fault;                 // pages of a file fault that were wanted again so soon that they are kept
+    double kept_share;                     // the same, of the pages that reclaim takes meanwhile
+    double room_turnover_s;                // seconds in which file faults read the evictable cache anew; -1: never
+    double mapped_left;                    // of the most that was mapped while it had room; -1: nobody saw that
     double swap_in, swap_out;              // pages per second (swap_in before kernel 6.13: refaults of anonymous pages)
     double mem_some, mem_full, io_some;    // shares
     double cpu_user, cpu_system;           // CPUs

@@ -191,10 +191,6 @@ static void take_rates(const struct st_wd_sample *a, const struct st_wd_sample *
     n->io_some = share(a, b, ST_WD_F_io_some_us, dt);
     n->cpu_user = rate(a, b, ST_WD_F_cpu_user_us, dt * 1e6);
     n->cpu_system = rate(a, b, ST_WD_F_cpu_system_us, dt * 1e6);
-    if (n->steals > 0 && n->refaults >= 0)
-        n->refaults_per_steal = ST_MIN(n->refaults / n->steals, 1.0);
-    if (n->steals > 0 && n->cache > 0)
-        n->turnover_s = (double)n->cache / (n->steals * PAGE);
     double cpus = n->cpu_user < 0 || n->cpu_system < 0 ? -1 : n->cpu_user + n->cpu_system;
     if (cpus >= 0)
         f->user_share = cpus > 0 ? n->cpu_user / cpus : 0;
@@ -212,11 +208,11 @@ static void take_rates(const struct st_wd_sample *a, const struct st_wd_sample *
         f->file_faults = ST_MAX(n->major_faults - ST_MAX(n->swap_in, 0.0), 0.0);
     // MGLRU of 6.1 counts refaults of what it restores only, and activates few of them: the larger of both.
     double kept = ST_MAX(rate(a, b, ST_WD_F_activate_file, dt), rate(a, b, ST_WD_F_restore_file, dt));
-    f->kept_share = kept < 0 || n->steals <= 0 ? -1 : kept / n->steals;
+    f->n.kept_share = kept < 0 || n->steals <= 0 ? -1 : kept / n->steals;
     if (f->file_faults > 0) {
         double read = ST_MIN(f->file_faults * ST_WD_BYTES_PER_FAULT, n->steals > 0 ? n->steals * PAGE : INFINITY);
-        f->room_turnover_s = ST_MAX((double)evictable(b), PAGE) / read;
-        f->kept_per_fault = kept < 0 ? -1 : kept / f->file_faults;
+        f->n.room_turnover_s = ST_MAX((double)evictable(b), PAGE) / read;
+        f->n.kept_per_fault = kept < 0 ? -1 : kept / f->file_faults;
     }
 }
 
@@ -229,17 +225,16 @@ void st_wd_facts_take(const struct st_wd_series *s, double window_s, double slop
                                 .steal_per_stuck = -1,
                                 .file_faults = -1,
                                 .user_share = -1,
-                                .room_turnover_s = -1,
-                                .kept_per_fault = -1,
-                                .kept_share = -1,
                                 .n = {.max_events = -1,
                                       .high_events = -1,
                                       .major_faults = -1,
                                       .refaults = -1,
                                       .steals = -1,
                                       .scans = -1,
-                                      .refaults_per_steal = -1,
-                                      .turnover_s = -1,
+                                      .room_turnover_s = -1,
+                                      .kept_per_fault = -1,
+                                      .kept_share = -1,
+                                      .mapped_left = -1,
                                       .swap_in = -1,
                                       .swap_out = -1,
                                       .mem_some = -1,

@@ -26,13 +26,8 @@ struct st_wd_facts {
     double held_share;      // of the limit: what cannot be freed without swap
     double mapped;          // bytes of files that are mapped (code, libraries): estimate
     double mapped_slope;    // bytes/s
-    double mapped_left;     // of the most that was ever mapped here; -1: never seen at peace (set by the judge)
-    double mapped_loss;     // the same share, lost in a second (likewise)
+    double mapped_loss;     // of the most that was mapped while it had room, lost in a second (set by the judge)
     double file_faults;     // major faults/s that are not swapped pages coming back (at least so many)
-    double room_turnover_s; // seconds in which file_faults read the file cache anew; -1: never
-    double kept_per_fault;  // pages of a file fault that were wanted again so soon that the kernel keeps them; -1: not
-                            // known
-    double kept_share;      // the same, of the pages that reclaim takes meanwhile; -1: not known
     double pinned_growth;   // bytes/s over the window, without swap taken off
     double pinned_now;      // the same over its second half
     double pinned_fall;     // bytes by which pinned is under its highest of the window

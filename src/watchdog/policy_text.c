@@ -150,6 +150,8 @@ static void add_activity(struct line *l, const struct st_wd_numbers *n)
         add(l, "; %" PRIu64 " major faults/s", whole(n->major_faults));
     if (n->refaults > 0)
         add(l, ", %" PRIu64 " pages/s read again", whole(n->refaults));
+    if (n->mapped_left >= 0 && n->major_faults > 0)
+        add(l, ", %u%% is left of what was mapped", percent(ST_MIN(n->mapped_left, 1.0)));
     if (n->swap_in > 0)
         add(l, ", %" PRIu64 " pages/s back from swap", whole(n->swap_in));
     if (n->mem_some >= 0)

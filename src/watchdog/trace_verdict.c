@@ -42,8 +42,10 @@ void st_wd_numbers_write(struct st_json_out *w, const struct st_wd_numbers *n)
     known(w, "refaults_per_s", n->refaults);
     known(w, "steals_per_s", n->steals);
     known(w, "scans_per_s", n->scans);
-    known(w, "refaults_per_steal", n->refaults_per_steal);
-    known(w, "cache_turnover_s", n->turnover_s);
+    known(w, "kept_per_fault", n->kept_per_fault);
+    known(w, "kept_share", n->kept_share);
+    known(w, "room_turnover_s", n->room_turnover_s);
+    known(w, "mapped_left", n->mapped_left);
     known(w, "swap_in_per_s", n->swap_in);
     known(w, "swap_out_per_s", n->swap_out);
     known(w, "memory_some", n->mem_some);

@@ -76,6 +76,9 @@ static void activity(struct st_out *o, const struct st_wd_numbers *n)
             st_out_fmt(o, "; %.0f pages/s came back that reclaim had just dropped", n->refaults);
         st_out_putc(o, '\n');
     }
+    if (n->mapped_left >= 0)
+        st_out_fmt(o, "  mapped   %d%% is left of the code and files that were mapped while they had room\n",
+                   percent(ST_MIN(n->mapped_left, 1.0)));
     if (n->mem_some >= 0)
         st_out_fmt(o, "  stalled  %d%% of the time on memory (all of it: %d%%), %d%% on files\n", percent(n->mem_some),
                    percent(n->mem_full), percent(n->io_some));

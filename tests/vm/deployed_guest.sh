@@ -29,6 +29,7 @@ fi
 mkdir -p $own
 echo 32M >$own/memory.max
 
+echo 3 >/proc/sys/vm/drop_caches # what an earlier cgroup was charged for is not this one's
 cp /payload/stella-watchdog /debian/usr/bin/
 if ! grep -q /debian/host/cgroup /proc/mounts; then
 	mkdir -p /debian/host/cgroup
@@ -43,9 +44,10 @@ sh -c 'echo $$ >'"$own"'/cgroup.procs; exec "$@"' sh chroot /debian /usr/bin/set
 	>"$out/evidence" 2>"$out/log" &
 watchdog=$!
 sleep 2
-# the step's own standard output is a pipe that the runner reads
+# the step's own standard output is a pipe of the runner's user, that the runner reads
 sh -c 'echo $$ >'"$box"'/cgroup.procs; export GITHUB_ACTIONS=true GITHUB_RUN_ID=77 GITHUB_REPOSITORY=a/b
-	exec chroot /debian /usr/bin/setpriv --reuid 1001 --regid 1001 --clear-groups /bin/sh /payload/hang.sh 2>/dev/null' | cat >"$out/step" &
+	exec chroot /debian /usr/bin/setpriv --reuid 1001 --regid 1001 --clear-groups /bin/sh -c "/bin/sh /payload/hang.sh 2>/dev/null | /bin/cat >$1"' \
+	sh "$out/step" &
 hog=
 n=0
 while [ $n -lt 50 ]; do
