@@ -151,7 +151,8 @@ static bool all_wait(const struct st_wd_facts *f, const struct st_wd_policy *p)
         return false;
     if (!f->psi)
         return f->collapsed && f->mapped_slope < 0;
-    double eased = f->collapsed ? p->collapse_eases : 0;
+    // A kernel that is busy for a room that works as a cache leaves little to its programs, too.
+    double eased = f->collapsed && f->n.kept_per_fault <= p->kept_unsure ? p->collapse_eases : 0;
     return f->stall >= p->waiting - eased && f->stall + n->pinned_share >= p->waiting_sum - eased;
 }
 

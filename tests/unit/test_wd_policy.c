@@ -348,7 +348,7 @@ static void test_wd_policy_collapse(void)
 {
     struct world w = growing; // one CPU: two thirds of the time somebody waits, and nobody computes
     w.anon = 330, w.cache = 170, w.mapped = 160, w.mem_some = 0.6, w.io_some = 0.1, w.user = 0.01, w.system = 0.85,
-    w.faults = 80;
+    w.faults = 80, w.kept = 200;
     begin(&r);
     live(&r, &warm, 10);
     live(&r, &w, 20);
@@ -358,6 +358,11 @@ static void test_wd_policy_collapse(void)
     live(&r, &warm, 10);
     live(&r, &w, 20);
     TAP_OK(r.act_at < 0, "the same with user CPU left");
+    w.user = 0.01, w.kept = 600;
+    begin(&r);
+    live(&r, &warm, 10);
+    live(&r, &w, 60);
+    TAP_OK(r.act_at < 0, "the same where the room still is a cache");
 }
 
 static void test_wd_policy_holds(void)
