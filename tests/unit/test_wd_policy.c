@@ -347,7 +347,7 @@ static void test_wd_policy_swap_room(void)
 static void test_wd_policy_collapse(void)
 {
     struct world w = growing; // one CPU: two thirds of the time somebody waits, and nobody computes
-    w.anon = 330, w.cache = 170, w.mapped = 160, w.mem_some = 0.6, w.io_some = 0.1, w.user = 0.01, w.system = 0.85,
+    w.anon = 330, w.cache = 170, w.mapped = 120, w.mem_some = 0.6, w.io_some = 0.1, w.user = 0.01, w.system = 0.85,
     w.faults = 80, w.kept = 200;
     begin(&r);
     live(&r, &warm, 10);
