@@ -48,11 +48,13 @@ check-full: check ## check, lint, and the slow tests (ST_FULL=1: truth on the wh
 
 check-vm: all ## the watchdog on real kernels (goes on where it was; CELL= CASE=), the service, its runbook, and scans in 64 MiB: OCI=DIRECTORY of layouts
 	tools/install-deps vm
-	tests/vm/matrix --tool none --cell "$(CELL)" --case "$(CASE)"
+	tests/vm/matrix --tool stella-dry --cell "$(CELL)" --case "$(CASE)"
 	tests/vm/matrix --tool stella --cell "$(CELL)" --case "$(CASE)"
 	tests/vm/report
 	tests/vm/rungs.sh 6.1
 	tests/vm/rungs.sh 6.12
+	tests/vm/idle.sh 6.12
+	ST_FULL=1 tests/vm/deployed.py build
 	ST_FULL=1 tests/vm/serve.py build
 	ST_FULL=1 tests/vm/runbook.py build
 	ST_FULL=1 tests/vm/systemd.py build
