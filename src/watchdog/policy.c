@@ -29,6 +29,7 @@ const struct st_wd_policy st_wd_policy_default = {
     .squeezing = 0.05,
     .index_share = 0.15,
     .index_kept = 0.5,
+    .all_waiting = 0.9,
     .kept = 3,
     .kept_unsure = 4.5,
     .unsure_weight = 0.25,
@@ -133,13 +134,17 @@ static bool starved(const struct st_wd_facts *f, const struct st_wd_policy *p)
            f->n.room_turnover_s <= p->starved_turnover_s && (!f->psi || f->stall >= p->starved_stall);
 }
 
+// What was mapped is gone for the most part, or going.
+static bool shrinks(const struct st_wd_facts *f, const struct st_wd_policy *p)
+{
+    return f->n.mapped_left >= 0 && (f->n.mapped_left <= p->squeezed || f->mapped_loss >= p->squeezing);
+}
+
 // A mapped index that is larger than its room faults for ever, never had more room, and does not come back to what it
 // has read: somebody waits for a disk, and that is all.
 static bool index_alone(const struct st_wd_facts *f, const struct st_wd_policy *p)
 {
-    bool shrinks = f->n.mapped_left >= 0 && (f->n.mapped_left <= p->squeezed || f->mapped_loss >= p->squeezing);
-    return !shrinks && f->n.kept_share >= 0 &&
-           (f->n.kept_share <= p->index_share || f->n.kept_per_fault <= p->index_kept);
+    return !shrinks(f, p) && (f->n.kept_share <= p->index_share || f->n.kept_per_fault <= p->index_kept);
 }
 
 // Shape G, and P on a slow disk. All the time somebody waits for memory or for code, and what is pinned is a good part
@@ -149,10 +154,11 @@ static bool all_wait(const struct st_wd_facts *f, const struct st_wd_policy *p)
     const struct st_wd_numbers *n = &f->n;
     if (n->pinned_share < p->pinned || loading(f, p) || index_alone(f, p))
         return false;
+    // Not where the room still works as a cache: a kernel that is busy for it leaves little to its programs, too.
+    bool gone = f->collapsed && f->n.kept_per_fault >= 0 && f->n.kept_per_fault <= p->kept_unsure;
     if (!f->psi)
-        return f->collapsed && f->mapped_slope < 0;
-    // A kernel that is busy for a room that works as a cache leaves little to its programs, too.
-    double eased = f->collapsed && f->n.kept_per_fault <= p->kept_unsure ? p->collapse_eases : 0;
+        return gone && f->mapped_slope < 0;
+    double eased = gone ? p->collapse_eases : 0;
     return f->stall >= p->waiting - eased && f->stall + n->pinned_share >= p->waiting_sum - eased;
 }
 
@@ -188,11 +194,11 @@ static double way_out(const struct st_wd_facts *f)
 // done.
 static bool dropped(const struct st_wd_facts *f, const struct st_wd_policy *p, double kept)
 {
-    if (f->n.mapped_left < 0 && (f->n.pinned_share < p->sure_pinned || f->n.room_turnover_s > p->sure_turnover_s))
+    // Who does not know all of it must be shown more.
+    bool known = f->n.mapped_left >= 0 && f->n.kept_per_fault >= 0;
+    if (!known && (f->n.pinned_share < p->sure_pinned || f->n.room_turnover_s > p->sure_turnover_s))
         return false;
-    if (f->n.mapped_left > p->squeezed)
-        return false;
-    return f->n.kept_per_fault < 0 ? f->n.room_turnover_s <= p->sure_turnover_s : f->n.kept_per_fault <= kept;
+    return f->n.mapped_left <= p->squeezed && f->n.kept_per_fault <= kept;
 }
 
 // Without PSI who waits is a guess, and a second of it counts less.
@@ -201,18 +207,25 @@ static double seen_waiting(const struct st_wd_facts *f, const struct st_wd_polic
     return f->psi ? 1 : p->act_s / p->act_blind_s;
 }
 
+// How much a second in which all wait counts. Less while the room does not shrink and some do not wait (it may be an
+// index of which much is hot), while the processes compute, and where PSI does not say who waits.
+static double wait_weight(const struct st_wd_facts *f, const struct st_wd_policy *p, double full)
+{
+    bool doubt = computes(f, p) || (f->psi && !shrinks(f, p) && f->stall < p->all_waiting);
+    return full * (doubt ? 0.5 : 1) * seen_waiting(f, p);
+}
+
 // How much a second of THRASH counts; 0: it is none.
 static double thrash_weight(const struct st_wd_facts *f, const struct st_wd_policy *p)
 {
     bool lean = starved(f, p), wait = all_wait(f, p);
-    double seen = seen_waiting(f, p);
     if (lean && wait && !computes(f, p))
-        return p->sure_weight * seen;
+        return wait_weight(f, p, p->sure_weight);
     if (lean && dropped(f, p, p->kept))
         return f->n.room_turnover_s <= p->sure_turnover_s ? p->sure_weight : 1;
     if (wait)
-        return (computes(f, p) ? 0.5 : 1) * seen;
-    return lean && dropped(f, p, p->kept_unsure) ? p->unsure_weight * seen : 0;
+        return wait_weight(f, p, 1);
+    return lean && dropped(f, p, p->kept_unsure) ? p->unsure_weight * seen_waiting(f, p) : 0;
 }
 
 struct st_wd_evidence st_wd_rules(const struct st_wd_facts *f, const struct st_wd_policy *p)

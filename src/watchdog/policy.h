@@ -126,6 +126,7 @@ struct st_wd_policy {
     double squeezing;          // ... or so much is lost in a second: the room has shrunk
     double index_share;        // of what reclaim takes so little is wanted again ...
     double index_kept;         // ... or of what a file fault brings so few pages: a file larger than its room
+    double all_waiting;        // stall at which really everybody waits
     double kept;               // pages of a file fault that are kept: up to here the room is no cache any more
     double kept_unsure;        // ... up to here it may be, and a second counts unsure_weight; beyond: slow, not dead
     double unsure_weight;      //
