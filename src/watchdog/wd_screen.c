@@ -185,7 +185,12 @@ static void advice(struct st_out *o, const struct st_wd_screen *s)
         wrapped(o, "Nothing here. If the whole host is short of memory, look at the host.");
     else if (st_wd_state_must_end(s->verdict->state))
         end_it(o, s);
-    else if (s->verdict->hold == ST_WD_HOLD_PROGRESS) {
+    else if (s->verdict->hold == ST_WD_HOLD_PROGRESS && s->verdict->n.mapped_left < 0) {
+        wrapped(o, "It is slow, and was not seen before: it may always have been (a database or an index larger than "
+                   "its room), or it "
+                   "hangs. If its own log goes on, give it more memory. If it does not:");
+        end_it(o, s);
+    } else if (s->verdict->hold == ST_WD_HOLD_PROGRESS) {
         wrapped(
             o, "Kill nobody: it is slow, for files are read again and again in the room that is left, but it gets on.");
         more_memory(o, s, "Give");

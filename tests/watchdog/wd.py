@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -110,7 +111,7 @@ class Cgroup:
         self.dir = os.path.join(root, path)
         os.makedirs(self.dir)
         self.limit = limit * MIB
-        self.n = dict(pgmajfault=0, refault=0, max=0, some=0, full=0, io=0, user=0, system=0, scan=0, steal=0)
+        self.n = dict(pgmajfault=0, refault=0, max=0, some=0, full=0, io=0, user=0, system=0, scan=0, steal=0, kept=0)
         self.write("cgroup.procs", "")
         self.write("cgroup.controllers", "memory")
         self.write("cgroup.events", "populated 1\nfrozen 0\n")
@@ -147,7 +148,7 @@ class Cgroup:
         self.write("memory.stat", f"anon {anon}\nfile {file}\nkernel 0\nshmem 0\nfile_mapped {file}\ninactive_anon 0\n"
                    f"active_anon {anon}\ninactive_file {file // 2}\nactive_file {file - file // 2}\nunevictable 0\n"
                    f"slab_reclaimable 0\nslab_unreclaimable 0\nworkingset_refault_anon 0\nworkingset_refault_file {i['refault']}\n"
-                   f"workingset_activate_file 0\nworkingset_restore_file 0\npgscan {i['scan']}\npgsteal {i['steal']}\n"
+                   f"workingset_activate_file {i['kept']}\nworkingset_restore_file 0\npgscan {i['scan']}\npgsteal {i['steal']}\n"
                    f"pgfault {i['pgmajfault'] * 2}\npgmajfault {i['pgmajfault']}\npswpin 0\npswpout 0\n")
         self.write("memory.current", f"{anon + file}\n")
 
@@ -156,6 +157,8 @@ HANG = dict(pinned=0.96, cache=0.03, pgmajfault=400, refault=12000, max=250, som
             scan=16000, steal=12500)
 CACHE = dict(pinned=0.03, cache=0.96, pgmajfault=0, refault=9000, max=400, some=0.12, full=0.1, io=0.3, user=0.3, system=0.6,
              scan=24000, steal=24000)
+INDEX = dict(pinned=0.65, cache=0.34, pgmajfault=300, refault=5000, kept=500, max=180, some=0.6, full=0.25, io=0.1, user=0.15, system=0.75,
+             scan=10000, steal=9000)
 REST = dict(pinned=0.2, cache=0.3)
 
 
@@ -214,6 +217,7 @@ def test_tree():
     try:
         hang_ends(root)
         dry_run(root)
+        slow(root)
         broken(root)
         scrape(root)
         small_memlock(root)
@@ -250,6 +254,33 @@ def hang_ends(root):
     for p in (small, agent):
         p.kill()
         p.wait()
+
+
+def slow(root):
+    """A mapped index beside a heap: seen all along it is slow, seen late it may be."""
+    g, p = Cgroup(root, "slow/index"), hog("java")
+    g.write("cgroup.procs", f"{p.pid}\n")
+    screen = {}
+    judge = threading.Thread(target=lambda: screen.update(late=run("judge", "--mount", root, "--seconds", "6", "slow/index")))
+    let_go_by([(g, INDEX)], 1)
+    judge.start()
+    let_go_by([(g, INDEX)], 8)
+    judge.join()
+    r = screen["late"]
+    ok("was not seen before" in r.stdout and "kill -9" in r.stdout and len(r.stdout.splitlines()) <= 30,
+       "judge: a mapped index that nobody saw before may hang, or not", r.stdout + r.stderr)
+    os.unlink(os.path.join(root, "evidence.jsonl"))
+    g.step(1, **REST)
+    w = Watch(root, "--cgroup", "slow/index")
+    let_go_by([(g, REST)], 1)
+    let_go_by([(g, dict(INDEX, pgmajfault=20, some=0.05))], 2)
+    let_go_by([(g, INDEX)], 14)
+    ok(p.poll() is None, "an index larger than its room is left alone")
+    p.kill()
+    p.wait()
+    records, log = w.end()
+    ok([r["verdict"]["state"] for r in records] == ["file-thrash"] and records[0]["verdict"]["hold"] == "progress", "and told to be slow", log)
+    valid(records)
 
 
 def dry_run(root):
