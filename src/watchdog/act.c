@@ -261,6 +261,8 @@ void st_wd_incident_open(struct st_wd_incident *i, const struct st_wd_judged *j,
     i->began_ms = i->next_ms = now_ms;
     i->rung = ST_WD_RUNG_WARN;
     i->tries = 0;
+    i->watched_ms = 0;
+    i->helped = false;
     i->strong = j->verdict->confidence >= ST_WD_STRONG;
     i->certain = j->verdict->confidence == ST_WD_CERTAIN;
     i->helper = 0;
@@ -367,11 +369,18 @@ static int effect(struct st_wd_incident *i, struct st_wd_act_env *env, const str
     }
 }
 
-// What the last rung freed is free (it may have come back some time after the process had gone): whatever the judge
-// says of the seconds before, there is nobody to blame.
-static bool freed(const struct st_wd_incident *i, const struct st_wd_judged *j)
+// Has the last rung freed memory (it may come back some time after the process has gone)? Then what was seen before is
+// of no weight any more, and whoever fills what was freed is the next to blame.
+static bool helped(struct st_wd_incident *i, const struct st_wd_judged *j, uint64_t now_ms)
 {
-    return i->phase == ST_WD_SETTLING && j->verdict->n.pinned + i->before.limit / 10 <= i->before.pinned;
+    if (i->rung == ST_WD_RUNG_RELIEVE || j->verdict->n.pinned + i->before.limit / 10 > i->before.pinned)
+        return false;
+    st_wd_judge_spent(j->judge);
+    i->helped = true;
+    i->began_ms = now_ms;
+    i->next_ms = now_ms + SETTLE_MS;
+    i->watched_ms = now_ms + ST_WD_COOLDOWN_MS;
+    return true;
 }
 
 static uint64_t wait_for_effect(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j,
@@ -390,8 +399,10 @@ static uint64_t wait_for_effect(struct st_wd_incident *i, struct st_wd_act_env *
     drop_pidfd(i);
     i->effect_ms = 0;
     i->phase = ST_WD_SETTLING;
+    i->helped = false;
     // Nothing came back: the next one at once.
-    i->next_ms = now_ms + (did < 0 || i->rung == ST_WD_RUNG_RELIEVE ? 0 : freed(i, j) ? SETTLE_MS : PAUSE_MS);
+    i->next_ms = now_ms + (did < 0 || i->rung == ST_WD_RUNG_RELIEVE ? 0 : PAUSE_MS);
+    helped(i, j, now_ms);
     return ST_MAX(i->next_ms, now_ms + STEP_MS);
 }
 
@@ -406,7 +417,11 @@ uint64_t st_wd_incident_step(struct st_wd_incident *i, struct st_wd_act_env *env
     // A relief makes the domain look healthy; what it has shown stands, unless the peak is over by now.
     bool proven = i->rung == ST_WD_RUNG_RELIEVE && i->phase == ST_WD_SETTLING && i->certain &&
                   j->verdict->n.pinned > i->before.pinned - i->before.pinned / 10;
+    if (i->phase == ST_WD_SETTLING && !i->helped && helped(i, j, now_ms))
+        return i->next_ms;
     bool still = must_end(j) || proven;
+    if (!still && i->phase == ST_WD_SETTLING && now_ms < i->watched_ms)
+        return now_ms + PAUSE_MS;
     if (!still || (over && !j->verdict->act)) {
         finish(i);
         return 0;
@@ -420,11 +435,7 @@ uint64_t st_wd_incident_step(struct st_wd_incident *i, struct st_wd_act_env *env
     }
     if (now_ms < i->next_ms)
         return i->next_ms;
-    if (freed(i, j) && over) {
-        finish(i);
-        return 0;
-    }
-    if ((!j->verdict->act && !proven) || freed(i, j))
+    if (!j->verdict->act && !proven)
         return now_ms + 4 * STEP_MS; // something forbids it just now
     return climb(i, env, j, now_ms);
 }

@@ -494,6 +494,14 @@ void st_wd_judge_limit_ours(struct st_wd_judge *j, uint64_t limit)
     memory_of(j)->limit_ours = limit;
 }
 
+void st_wd_judge_spent(struct st_wd_judge *j)
+{
+    struct memory *m = memory_of(j);
+    m->bucket = m->kernel_waited_s = 0;
+    m->steps = 0;
+    m->open = m->proven = false;
+}
+
 void st_wd_judge_proven(struct st_wd_judge *j)
 {
     memory_of(j)->proven = true;

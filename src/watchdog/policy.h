@@ -170,6 +170,8 @@ void st_wd_judge_step(struct st_wd_judge *j, const struct st_wd_policy *p, const
                       struct st_wd_verdict *ret, uint32_t *ret_next_ms);
 // The watchdog itself has set this limit (relieve, and its undoing): that change gives no grace.
 void st_wd_judge_limit_ours(struct st_wd_judge *j, uint64_t limit);
+// Somebody has freed a good part of what was pinned: the evidence so far was against what is gone.
+void st_wd_judge_spent(struct st_wd_judge *j);
 // A short relief has proven the shortage: ST_WD_CERTAIN until the domain has been healthy again.
 void st_wd_judge_proven(struct st_wd_judge *j);
 

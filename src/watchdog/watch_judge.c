@@ -244,7 +244,7 @@ static void follow(struct st_wd_watch *w, struct st_wd_bench *b, uint64_t now_ms
         st_wd_incident_open(i, &a.judged, now_ms);
     if (open || step) {
         b->incident_ms = st_wd_incident_step(i, &w->env, &a.judged, now_ms);
-        if (i->phase == ST_WD_IDLE)
+        if (i->phase == ST_WD_IDLE && !i->watched_ms)
             quieten(w, st_wd_cell_of(w, b)->owner_ino, st_wd_now_ms() + ST_WD_COOLDOWN_MS);
     }
     about_close(&a);
