@@ -90,6 +90,7 @@ static void report(struct st_wd_incident *i, struct st_wd_act_env *env, const st
         .rung = st_wd_rungs[i->rung].word,
         .outcome = st_wd_outcome_words[outcome],
         .detail = st_sv_of(i->detail),
+        .took_ms = effect ? (i->effect_ms ? i->effect_ms : st_wd_now_ms()) - i->rung_ms : 0,
         .github = &i->github,
         .before = &i->before,
         .after = effect ? &j->verdict->n : NULL,

@@ -76,6 +76,8 @@ static void action(struct st_json_out *w, const struct st_wd_record *r)
     st_json_kv(w, "rung", st_sv_of(r->rung));
     st_json_kv(w, "outcome", st_sv_of(r->outcome));
     st_json_kv(w, "detail", r->detail);
+    st_json_key(w, "took_ms");
+    st_json_u64(w, r->took_ms);
     st_json_close(w, '}');
 }
 

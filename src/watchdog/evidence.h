@@ -20,6 +20,7 @@ struct st_wd_record { // all borrowed
     struct st_sv text;                   // of the verdict, a sentence
     const struct st_wd_process *culprit; // NULL: none found
     const char *rung, *outcome;          // is_action
+    uint64_t took_ms;                    // the rung, until it had its effect or was given up; 0: nothing to wait for
     struct st_sv detail;
     const struct st_wd_github *github;          // NULL: no GitHub job
     const struct st_wd_numbers *before, *after; // after NULL: not known (dry run, verdict)

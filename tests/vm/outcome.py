@@ -113,8 +113,8 @@ class Run:
 
 
     def actions(self):
-        """(time, record) of what stella did or, dry, would have done: the time of its newest sample."""
-        return [(r["samples"]["rows"][-1][r["samples"]["columns"].index("t_us")] / 1e6, r)
+        """(time, record) of what stella did or, dry, would have done: when it began, by its newest sample."""
+        return [(r["samples"]["rows"][-1][r["samples"]["columns"].index("t_us")] / 1e6 - r["action"].get("took_ms", 0) / 1000, r)
                 for r in self.evidence() if r.get("kind") == "action"]
 
     def oomd_killed(self):
