@@ -207,12 +207,12 @@ static double seen_waiting(const struct st_wd_facts *f, const struct st_wd_polic
     return f->psi ? 1 : p->act_s / p->act_blind_s;
 }
 
-// How much a second in which all wait counts. Less while the room does not shrink and some do not wait (it may be an
-// index of which much is hot), while the processes compute, and where PSI does not say who waits.
+// How much a second in which all wait counts. Less while the processes compute, still less while the room does not
+// shrink and some do not wait (an index of which much is hot), and where PSI does not say who waits.
 static double wait_weight(const struct st_wd_facts *f, const struct st_wd_policy *p, double full)
 {
-    bool doubt = computes(f, p) || (f->psi && !shrinks(f, p) && f->stall < p->all_waiting);
-    return full * (doubt ? 0.5 : 1) * seen_waiting(f, p);
+    bool steady = f->psi && !shrinks(f, p) && f->stall < p->all_waiting;
+    return full * (steady ? 0.25 : computes(f, p) ? 0.5 : 1) * seen_waiting(f, p);
 }
 
 // How much a second of THRASH counts; 0: it is none.
@@ -479,7 +479,7 @@ void st_wd_judge_step(struct st_wd_judge *j, const struct st_wd_policy *p, const
     ret->hold = hold;
     ret->psi_blind = st_wd_blind(&f);
     ret->confidence = m->proven || f.oom_kill ? ST_WD_CERTAIN : ret->psi_blind ? ST_WD_COUNTERS_ONLY : ST_WD_STRONG;
-    ret->warn = (must_end && m->bucket >= p->warn_s) || (m->file_open && m->file_bucket >= p->file_warn_s);
+    ret->warn = must_end ? m->bucket >= p->warn_s : m->file_open && m->file_bucket >= p->file_warn_s;
     ret->act = must_end && hold == ST_WD_HOLD_NONE;
     ret->seconds = since(m->state_us, now);
     ret->bucket = must_end || m->bucket > 0 ? m->bucket : m->file_bucket;
