@@ -1,5 +1,5 @@
 #!/bin/sh
-# shellcheck shell=dash
+# shellcheck shell=dash disable=SC2086,SC2013 # names without blanks, and lists of words
 # deployed_guest.sh NAME UID:CAPABILITIES pod|both COMMAND - a pod whose step hangs at 80 MiB, beside a watchdog that is started by
 # COMMAND with these rights and no others; inside the guest (tests/vm/deployed.py reads what it leaves in /out/NAME).
 # pod: the limit is the container's and the watchdog is a pod of its own; both: the pod's and the container's, the watchdog is a
@@ -39,7 +39,6 @@ fi
 user="--reuid $uid --regid $uid --clear-groups"
 drop="--inh-caps -all --ambient-caps -all --bounding-set -all${caps:+,$caps}"
 [ "$uid" = 0 ] && user="--clear-groups"
-# shellcheck disable=SC2086 # words
 sh -c 'echo $$ >'"$own"'/cgroup.procs; exec "$@"' sh chroot /debian /usr/bin/setpriv $user $drop --no-new-privs /bin/bash -c "$command" \
 	>"$out/evidence" 2>"$out/log" &
 watchdog=$!

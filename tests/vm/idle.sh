@@ -69,5 +69,5 @@ check "$cgroups of them: $((${all:-0} - ${one:-0})) KiB more, at most 2048" "$([
 check "$cgroups of them: $fds descriptors more, at most two each" "$([ $fds -gt "$cgroups" ] && [ $fds -le $((2 * cgroups)) ] && echo y)"
 check "60 idle seconds: $(field all switches) context switches" "$([ "$(field all switches)" = 0 ] && echo y)"
 check "the one that hangs is found, and only its hog ends" "$(grep '^hang left: ' "$out/results" 2>/dev/null | grep -v node | grep -q Runner.Worker && echo y)"
-[ "$n" = 5 ] && ! grep -q '^hang left: .*Runner' "$out/results" 2>/dev/null && sed 's/^/# /' "$out/log" "$out/vm.log" || :
+if ! grep -q '^hang left: .*Runner' "$out/results" 2>/dev/null; then sed 's/^/# /' "$out/log" "$out/vm.log"; fi
 echo "1..$n"
