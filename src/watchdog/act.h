@@ -59,9 +59,8 @@ struct st_wd_incident {
     enum st_wd_phase phase;
     char id[ST_WD_ID];
     uint64_t began_ms, next_ms, rung_ms;
-    uint64_t
-        watched_ms;     // a rung freed memory: until then the ladder goes on where it is, if it hangs anew; 0: none did
-    uint64_t effect_ms; // when the last rung had its effect; 0: not yet. The next sample tells what it brought
+    uint64_t watched_ms;  // a rung freed memory: until then what hangs anew goes on with the ladder; 0: none did
+    uint64_t effect_ms;   // when the last rung had its effect; 0: not yet. The next sample tells what it brought
     enum st_wd_rung rung; // the last one tried
     unsigned tries;       // of the culprit rung
     bool helped;          // the last rung freed memory

@@ -185,9 +185,9 @@ static void fill(struct memory *m, const struct st_wd_facts *f, const struct st_
 static void see_mapped(struct memory *m, struct st_wd_facts *f, const struct st_wd_policy *p)
 {
     if (!m->open && !f->first && f->file_faults < p->peace_faults)
-        m->mapped_peak = ST_MAX(m->mapped_peak, (uint64_t)f->mapped);
+        m->mapped_peak = ST_MAX(m->mapped_peak, f->mapped);
     bool known = m->mapped_peak > 0;
-    f->n.mapped_left = known ? f->mapped / (double)m->mapped_peak : -1;
+    f->n.mapped_left = known ? (double)f->mapped / (double)m->mapped_peak : -1;
     f->mapped_loss = known ? ST_MAX(-f->mapped_slope, 0.0) / (double)m->mapped_peak : 0;
 }
 

@@ -128,11 +128,11 @@ struct st_wd_policy {
     double index_kept;         // ... or of what a file fault brings so few pages: a file larger than its room
     double all_waiting;        // stall at which really everybody waits
     double kept;               // pages of a file fault that are kept: up to here the room is no cache any more
-    double kept_unsure;        // ... up to here it may be, and a second counts unsure_weight; beyond: slow, not dead
-    double unsure_weight;      //
-    double sure_turnover_s;    // the room is read anew in less: a second counts sure_weight
-    double sure_pinned;        // and so much pinned, where nobody saw what was mapped before
-    double sure_weight;        // also where everybody waits and nobody computes
+    double kept_unsure;        // ... up to here it may be; beyond: slow, not dead
+    double unsure_weight;      // of a second of that
+    double sure_turnover_s;    // the room is read anew in less: beyond doubt
+    double sure_pinned;        // with so much pinned also where nobody saw what was mapped before
+    double sure_weight;        // of a second beyond doubt, also where everybody waits and nobody computes
     double loading;            // share of what major faults read that stays mapped, while a program still loads
     double stuck_tasks;        // tasks standing in reclaim all the time
     double stuck_steal;        // pages freed per second of standing in reclaim

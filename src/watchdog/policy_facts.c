@@ -86,10 +86,10 @@ static uint64_t swappable(const struct st_wd_sample *s)
 }
 
 // file_mapped counts mapped shmem and locked pages too, the lists of file pages do not: at most the smaller of both.
-static double mapped_of(const struct st_wd_sample *s)
+static uint64_t mapped_of(const struct st_wd_sample *s)
 {
     uint64_t mapped = s->v[ST_WD_F_file_mapped];
-    return (double)(has_lru(s) ? ST_MIN(mapped, evictable(s)) : less(mapped, s->v[ST_WD_F_shmem]));
+    return has_lru(s) ? ST_MIN(mapped, evictable(s)) : less(mapped, s->v[ST_WD_F_shmem]);
 }
 
 bool st_wd_blind(const struct st_wd_facts *f)
@@ -125,7 +125,8 @@ static uint64_t swap_takes(const struct st_wd_sample *a, const struct st_wd_samp
 {
     double grown = (double)b->v[ST_WD_F_swap_current] - (double)a->v[ST_WD_F_swap_current];
     double takes = ST_MAX(grown, 0.0) / seconds_between(a, b) * SWAP_AHEAD_S;
-    return ST_MIN(swappable(b), (uint64_t)takes);
+    uint64_t most = swappable(b);
+    return takes >= (double)most ? most : (uint64_t)takes;
 }
 
 static double growth(const struct st_wd_sample *a, const struct st_wd_sample *b)
@@ -260,7 +261,7 @@ void st_wd_facts_take(const struct st_wd_series *s, double window_s, double slop
         const struct st_wd_sample *x = st_wd_series_get(s, i);
         double t = -seconds_between(x, now);
         line_add(&pinned, t, (double)unfreeable(x));
-        line_add(&mapped, t, mapped_of(x));
+        line_add(&mapped, t, (double)mapped_of(x));
         if (i >= from)
             highest = ST_MAX(highest, unfreeable(x));
     }

@@ -24,7 +24,7 @@ struct st_wd_facts {
     double stuck_tasks;
     double steal_per_stuck; // pages freed in a second that one task spends in reclaim
     double held_share;      // of the limit: what cannot be freed without swap
-    double mapped;          // bytes of files that are mapped (code, libraries): estimate
+    uint64_t mapped;        // bytes of files that are mapped (code, libraries): estimate
     double mapped_slope;    // bytes/s
     double mapped_loss;     // of the most that was mapped while it had room, lost in a second (set by the judge)
     double file_faults;     // major faults/s that are not swapped pages coming back (at least so many)
