@@ -46,7 +46,7 @@ HEAD = "1.0 case p kind=end tool={tool}\n2.0 start 0 agent mapper\nproc 0 agent 
 
 
 def action(t):
-    return json.dumps({"kind": "action", "dry_run": False, "verdict": {"state": "thrash"}, "samples": {"columns": ["t_us"], "rows": [[int(t * 1e6)]]}}) + "\n"
+    return json.dumps({"kind": "action", "dry_run": False, "verdict": {"state": "thrash"}, "action": {"took_ms": 0}, "samples": {"columns": ["t_us"], "rows": [[int(t * 1e6)]]}}) + "\n"
 
 
 def test_tables_are_as_promised():
@@ -128,6 +128,9 @@ def test_false_kill():
     log = "1.0 case l kind=leave tool=stella\n2.0 start 0 job stream\nproc 0 job 10\n20.0 limit\n28.0 end 0 job 137\n29.0 stop ended\n"
     row = outcome_of(LEAVE, log, 29, lambda t: 1000, files=[("evidence.jsonl", action(27.5))])[0]
     assert row["verdict"] == "false-kill", row
+    log = log.replace("0 job 137", "0 job 1")  # a child of the job was killed, and the job failed by it
+    row = outcome_of(LEAVE, log, 29, lambda t: 1000, files=[("evidence.jsonl", action(27.5))])[0]
+    assert (row["verdict"], row["ended_by"]) == ("false-kill", "stella"), row
 
 
 def test_dry_peers_get_rows():
