@@ -372,7 +372,7 @@ static int effect(struct st_wd_incident *i, struct st_wd_act_env *env, const str
 
 // Has the last rung freed memory (it may come back some time after the process has gone)? Then what was seen before is
 // of no weight any more, and whoever fills what was freed is the next to blame.
-static bool helped(struct st_wd_incident *i, const struct st_wd_judged *j, uint64_t now_ms)
+static bool see_freed(struct st_wd_incident *i, const struct st_wd_judged *j, uint64_t now_ms)
 {
     if (i->rung == ST_WD_RUNG_RELIEVE || j->verdict->n.pinned + i->before.limit / 10 > i->before.pinned)
         return false;
@@ -403,7 +403,7 @@ static uint64_t wait_for_effect(struct st_wd_incident *i, struct st_wd_act_env *
     i->helped = false;
     // Nothing came back: the next one at once.
     i->next_ms = now_ms + (did < 0 || i->rung == ST_WD_RUNG_RELIEVE ? 0 : PAUSE_MS);
-    helped(i, j, now_ms);
+    see_freed(i, j, now_ms);
     return ST_MAX(i->next_ms, now_ms + STEP_MS);
 }
 
@@ -418,7 +418,7 @@ uint64_t st_wd_incident_step(struct st_wd_incident *i, struct st_wd_act_env *env
     // A relief makes the domain look healthy; what it has shown stands, unless the peak is over by now.
     bool proven = i->rung == ST_WD_RUNG_RELIEVE && i->phase == ST_WD_SETTLING && i->certain &&
                   j->verdict->n.pinned > i->before.pinned - i->before.pinned / 10;
-    if (i->phase == ST_WD_SETTLING && !i->helped && helped(i, j, now_ms))
+    if (i->phase == ST_WD_SETTLING && !i->helped && see_freed(i, j, now_ms))
         return i->next_ms;
     bool still = must_end(j) || proven;
     if (!still && i->phase == ST_WD_SETTLING && now_ms < i->watched_ms)

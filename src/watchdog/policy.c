@@ -52,7 +52,6 @@ const struct st_wd_policy st_wd_policy_default = {
     .leak_share = 0.02,
 };
 
-#define PAGE 4096.0
 #define STEP_MAX_S 2.5    // a longer gap between samples counts as this
 #define OPEN_AT_S 1.0     // evidence at which a must-end state is named
 #define BUCKET_OVER_S 3.0 // the bucket holds so much more than act_s
@@ -232,11 +231,11 @@ static double leak_eta(struct memory *m, const struct st_wd_facts *f, const stru
         n += 1, t += dt, y += pages, tt += dt * dt, ty += dt * pages, yy += pages * pages;
     }
     double d = n * tt - t * t, e = n * yy - y * y, c = n * ty - t * y;
-    double grown = (double)f->n.pinned / PAGE - first, limit = (double)f->n.limit / PAGE;
+    double grown = (double)f->n.pinned / ST_WD_PAGE - first, limit = (double)f->n.limit / ST_WD_PAGE;
     if (n < 6 || oldest < p->leak_window_s || d <= 0 || e <= 0 || c <= 0 || c * c / (d * e) < p->leak_r2 ||
         f->n.limit == ST_WD_NONE || grown < p->leak_share * limit)
         return -1;
-    return (double)f->n.room / PAGE / (c / d);
+    return (double)f->n.room / ST_WD_PAGE / (c / d);
 }
 
 static enum st_wd_hold hold_of(struct memory *m, const struct st_wd_facts *f, const struct st_wd_policy *p,

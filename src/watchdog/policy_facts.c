@@ -5,7 +5,6 @@
 
 #include <math.h>
 
-#define PAGE 4096.0
 #define SWAP_AHEAD_S 10
 #define BLIND_EVENTS 50 // entries into reclaim that cannot all have taken no time
 // Change of a counter between two samples, or -1 when one lacks it or it went backwards (another cgroup).
@@ -211,8 +210,8 @@ static void take_rates(const struct st_wd_sample *a, const struct st_wd_sample *
     double kept = ST_MAX(rate(a, b, ST_WD_F_activate_file, dt), rate(a, b, ST_WD_F_restore_file, dt));
     f->n.kept_share = kept < 0 || n->steals <= 0 ? -1 : kept / n->steals;
     if (f->file_faults > 0) {
-        double read = ST_MIN(f->file_faults * ST_WD_BYTES_PER_FAULT, n->steals > 0 ? n->steals * PAGE : INFINITY);
-        f->n.room_turnover_s = ST_MAX((double)evictable(b), PAGE) / read;
+        double read = ST_MIN(f->file_faults * ST_WD_BYTES_PER_FAULT, n->steals > 0 ? n->steals * ST_WD_PAGE : INFINITY);
+        f->n.room_turnover_s = ST_MAX((double)evictable(b), ST_WD_PAGE) / read;
         f->n.kept_per_fault = kept < 0 ? -1 : kept / f->file_faults;
     }
 }

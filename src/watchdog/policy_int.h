@@ -4,6 +4,7 @@
 
 #include "watchdog/policy.h"
 
+#define ST_WD_PAGE 4096.0
 // A major fault on a mapped file reads around its page: 64 to 128 KiB with the kernel's usual readahead (measured 20 to
 // 31 refaulted pages a fault in every hang of shapes P and G).
 #define ST_WD_BYTES_PER_FAULT (96.0 * 1024)

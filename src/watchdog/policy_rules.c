@@ -4,7 +4,6 @@
 
 #include "base/ckd.h"
 
-#define PAGE 4096.0
 #define SWAP_ROOM 0.05 // of the limit
 
 // A program that still loads: a good part of what its major faults read stays mapped. In a hang nothing does.
@@ -72,7 +71,7 @@ static bool swap_thrash(const struct st_wd_facts *f, const struct st_wd_policy *
 {
     const struct st_wd_numbers *n = &f->n;
     double resident = (double)(n->anon + n->shmem);
-    return n->swap_in > 0 && n->swap_in * PAGE >= p->swap_in_share * resident && n->major_faults >= p->faults &&
+    return n->swap_in > 0 && n->swap_in * ST_WD_PAGE >= p->swap_in_share * resident && n->major_faults >= p->faults &&
            (!f->psi || n->mem_some >= p->swap_stall);
 }
 
@@ -105,7 +104,7 @@ static double seen_waiting(const struct st_wd_facts *f, const struct st_wd_polic
 static double wait_weight(const struct st_wd_facts *f, const struct st_wd_policy *p, double full)
 {
     bool steady = f->psi && !shrinks(f, p) && f->stall < p->all_waiting;
-    return full * (steady ? 0.25 : computes(f, p) ? 0.5 : 1) * seen_waiting(f, p);
+    return full * (steady ? p->unsure_weight : computes(f, p) ? 0.5 : 1) * seen_waiting(f, p);
 }
 
 // How much a second of THRASH counts; 0: it is none.

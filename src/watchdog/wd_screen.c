@@ -187,8 +187,7 @@ static void advice(struct st_out *o, const struct st_wd_screen *s)
         end_it(o, s);
     else if (s->verdict->hold == ST_WD_HOLD_PROGRESS && s->verdict->n.mapped_left < 0) {
         wrapped(o, "It is slow, and was not seen before: it may always have been (a database or an index larger than "
-                   "its room), or it "
-                   "hangs. If its own log goes on, give it more memory. If it does not:");
+                   "its room), or it hangs. If its own log goes on, give it more memory. If it does not:");
         end_it(o, s);
     } else if (s->verdict->hold == ST_WD_HOLD_PROGRESS) {
         wrapped(

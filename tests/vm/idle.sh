@@ -8,14 +8,9 @@
 set -eu
 kernel=${1:-6.12}
 cgroups=${2:-1000}
-build=${BUILD:-build}
 here=$(dirname "$0")
-if ! command -v qemu-system-x86_64 >/dev/null; then
-	echo "1..0 # SKIP qemu-system-x86_64 is missing (package qemu-system-x86)"
-	exit 0
-fi
-out=$(mktemp -d)
-trap 'rm -rf "$out"' EXIT
+# shellcheck source=tests/vm/guest.sh
+. "$here/guest.sh"
 # shellcheck disable=SC2016
 "$here/vm" run --kernel "$kernel" --mem 2048 --disk 1024 --big 64 --throttle gp3 --timeout 1800 --out "$out" -- \
 	"$build/stella-watchdog" "$build/vm-bin/workload" "$here/hang.sh" "n=$cgroups"'

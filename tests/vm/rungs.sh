@@ -7,14 +7,9 @@
 # TAP on standard output.
 set -eu
 kernel=${1:-6.12}
-build=${BUILD:-build}
 here=$(dirname "$0")
-if ! command -v qemu-system-x86_64 >/dev/null; then
-	echo "1..0 # SKIP qemu-system-x86_64 is missing (package qemu-system-x86)"
-	exit 0
-fi
-out=$(mktemp -d)
-trap 'rm -rf "$out"' EXIT
+# shellcheck source=tests/vm/guest.sh
+. "$here/guest.sh"
 # shellcheck disable=SC2016
 "$here/vm" run --kernel "$kernel" --mem 1024 --disk 1024 --big 64 --throttle gp3 --timeout 900 --out "$out" -- \
 	"$build/stella-watchdog" "$build/vm-bin/workload" "$here/hang.sh" '
