@@ -30,7 +30,7 @@ here=$(dirname "$0")
 	mkdir /sys/fs/cgroup/one /sys/fs/cgroup/fleet
 	echo 64M >/sys/fs/cgroup/one/memory.max
 	echo +memory >/sys/fs/cgroup/fleet/cgroup.subtree_control
-	watch --cgroup /one; sleep 4; cost; one=$private one_fds=$fds
+	watch --match one; sleep 8; cost; one=$private one_fds=$fds
 	kill $watchdog; wait $watchdog
 	i=0
 	while [ $i -lt $n ]; do
