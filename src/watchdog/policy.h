@@ -123,7 +123,7 @@ struct st_wd_policy {
     double starved_stall;      // ... and so much of the time somebody waits
     double peace_faults;       // file faults/s under which what is mapped has its room
     double squeezed;           // of the files that were mapped, so much is left ...
-    double squeezing;          // ... or so much is lost in a second: the room has shrunk
+    double squeezing;          // ... or less than all, and so much is lost in a second: the room has shrunk
     double index_share;        // of what reclaim takes so little is wanted again ...
     double index_kept;         // ... or of what a file fault brings so few pages: a file larger than its room
     double all_waiting;        // stall at which really everybody waits

@@ -26,10 +26,12 @@ static bool starved(const struct st_wd_facts *f, const struct st_wd_policy *p)
            f->n.room_turnover_s <= p->starved_turnover_s && (!f->psi || f->stall >= p->starved_stall);
 }
 
-// What was mapped is gone for the most part, or going.
+// What was mapped is gone for the most part, or going. Not while more is mapped than while nothing was wrong: an index
+// that gives way to a heap has lost nothing yet that it needed.
 static bool shrinks(const struct st_wd_facts *f, const struct st_wd_policy *p)
 {
-    return f->n.mapped_left >= 0 && (f->n.mapped_left <= p->squeezed || f->mapped_loss >= p->squeezing);
+    double left = f->n.mapped_left;
+    return left >= 0 && (left <= p->squeezed || (left < 1 && f->mapped_loss >= p->squeezing));
 }
 
 // A mapped index that is larger than its room faults for ever, never had more room, and does not come back to what it
