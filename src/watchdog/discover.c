@@ -105,6 +105,22 @@ static uint8_t flags_of(const struct st_wd_discover *d, struct st_sv path)
     return flags;
 }
 
+static bool is_own(const struct st_wd_discover *d, int dir)
+{
+    return !d->allow_self && (st_wd_holds_pid(dir, getpid()) || st_wd_holds_pid(dir, 1));
+}
+
+// Of a chain that leads to this process, only the uppermost is told.
+static void refuse(const struct st_wd_discover *d, struct st_sv path)
+{
+    size_t slash = path.len;
+    while (slash > 0 && path.ptr[slash] != '/')
+        slash--;
+    uint32_t parent = path.len ? st_wd_cells_find(d->cells, st_sv_mem(path.ptr, slash)) : ST_WD_NO_CELL;
+    if (parent == ST_WD_NO_CELL || !(d->cells->at[parent].flags & ST_WD_C_OWN))
+        d->refused(d->ctx, path);
+}
+
 static int open_path(const struct st_wd_discover *d, const char *path)
 {
     return openat(d->root, path[0] ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
@@ -141,12 +157,10 @@ static void add(struct st_wd_discover *d, struct st_sv path)
         st_wd_discover_drop(d, old);
     if (dir < 0)
         return;
-    if ((flags & ST_WD_C_MATCHED) && !d->allow_self && (st_wd_holds_pid(dir, getpid()) || st_wd_holds_pid(dir, 1))) {
-        d->refused(d->ctx, path);
-        flags &= (uint8_t) ~(ST_WD_C_MATCHED | ST_WD_C_NAMED);
+    if ((flags & ST_WD_C_MATCHED) && is_own(d, dir)) {
+        refuse(d, path);
+        flags = (flags & ST_WD_C_INSIDE) | ST_WD_C_OWN;
     }
-    if (!flags)
-        return;
     uint32_t i = st_wd_cells_add(d->cells, path, ino, flags | ST_WD_C_SEEN | ST_WD_C_TODO);
     if (i == ST_WD_NO_CELL)
         return;

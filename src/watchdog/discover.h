@@ -34,7 +34,7 @@ struct st_wd_discover {
     // A cell with ST_WD_C_MATCHED has come, or is about to go. Never called within each other.
     void (*found)(void *ctx, uint32_t cell);
     void (*gone)(void *ctx, uint32_t cell);
-    // A cgroup that matches and is left out: it holds this process or pid 1.
+    // A cgroup that matches and is left out: it holds this process or pid 1. Not called for those between it and them.
     void (*refused)(void *ctx, struct st_sv path);
     void *ctx;
 };

@@ -45,7 +45,8 @@ static void refused(void *ctx, struct st_sv path)
     struct st_wd_watch *w = ctx;
     st_wd_aide_say(w->opt.aide,
                    "/" ST_SV_FMT
-                   " is left out: this watchdog or process 1 is in it (--allow-self watches it all the same)",
+                   " is left out, and what leads from it to this watchdog or to process 1, which is in it (--allow-self "
+                   "watches it all the same)",
                    ST_SV_ARG(path));
 }
 

@@ -21,6 +21,7 @@ enum {
     ST_WD_C_TODO = 16,   // its directory is to be listed
     ST_WD_C_SEEN = 32,   // in this rescan
     ST_WD_C_POLLED = 64, // no event can be had: never at rest
+    ST_WD_C_OWN = 128,   // matches, and is left out: it holds this process or process 1
 };
 
 struct st_wd_cell {
