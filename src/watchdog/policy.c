@@ -180,10 +180,11 @@ static void fill(struct memory *m, const struct st_wd_facts *f, const struct st_
         m->file_open = false;
 }
 
-// The most that was mapped while there was room for it.
+// The most that was mapped while there was room for it: few faults, and not because everybody waits for a slow disk.
 static void see_mapped(struct memory *m, struct st_wd_facts *f, const struct st_wd_policy *p)
 {
-    if (!m->open && !f->first && f->file_faults < p->peace_faults)
+    bool peace = f->file_faults < p->peace_faults && f->stall < p->waiting;
+    if (!m->open && !f->first && peace)
         m->mapped_peak = ST_MAX(m->mapped_peak, f->mapped);
     bool known = m->mapped_peak > 0;
     f->n.mapped_left = known ? (double)f->mapped / (double)m->mapped_peak : -1;
