@@ -29,17 +29,25 @@ static bool must_end(const struct st_wd_judged *j)
 
 // ---- who ----------------------------------------------------------------------------------------
 
+static uint8_t depth_of(struct st_sv path)
+{
+    size_t n = path.len > 0;
+    for (size_t i = 0; i < path.len; i++)
+        n += path.ptr[i] == '/';
+    return (uint8_t)ST_MIN(n, (size_t)UINT8_MAX);
+}
+
 static void scan(struct st_wd_act_env *env, const struct st_wd_judged *j)
 {
     uint64_t until = st_wd_now_ms() + SCAN_MS;
     st_wd_processes_clear(env->processes, &env->ladder->protect);
     for (size_t t = 0; t < j->n_targets; t++)
-        st_wd_processes_scan(env->processes, j->targets[t].dir, (uint8_t)t, until);
+        st_wd_processes_scan(env->processes, j->targets[t].dir, (uint8_t)t, depth_of(j->targets[t].path), until);
     st_wd_processes_finish(env->processes);
 }
 
-static const struct st_wd_process *choose(struct st_wd_incident *i, struct st_wd_act_env *env,
-                                          const struct st_wd_judged *j)
+const struct st_wd_process *st_wd_act_choose(struct st_wd_incident *i, struct st_wd_act_env *env,
+                                             const struct st_wd_judged *j)
 {
     scan(env, j);
     const struct st_wd_process *p = st_wd_culprit(env->processes);
@@ -48,21 +56,45 @@ static const struct st_wd_process *choose(struct st_wd_incident *i, struct st_wd
     i->has_culprit = p != NULL;
     if (p)
         i->culprit = *p;
+    i->target_ino = j->targets[p ? p->target : 0].ino;
     return p;
+}
+
+// Which run is it, and a line into its log? What was found once is kept: who is asked later may know less.
+static enum st_wd_line ask_step(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_process *p,
+                                struct st_sv message, unsigned ms)
+{
+    struct st_wd_github found;
+    pid_t pids[2] = {st_wd_tree_top(env->processes, p)->pid, p->pid};
+    if (!message.len && i->github.run_id[0])
+        return ST_WD_LINE_NONE;
+    enum st_wd_line line = st_wd_ci_step(pids, pids[0] == pids[1] ? 1 : 2, message, ms, &found);
+    if (found.run_id[0] || !i->github.run_id[0])
+        i->github = found;
+    return line;
 }
 
 void st_wd_incident_look(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j, unsigned ms)
 {
-    const struct st_wd_process *p = choose(i, env, j);
-    if (!p || i->github.run_id[0])
-        return;
-    pid_t pids[2] = {st_wd_tree_top(env->processes, p)->pid, p->pid};
-    st_wd_ci_step(pids, pids[0] == pids[1] ? 1 : 2, ST_SV_NULL, ms, &i->github);
+    if (i->phase == ST_WD_WAITING || i->phase == ST_WD_SETTLING)
+        return; // whom the last rung was about stands until its record is written
+    const struct st_wd_process *p = st_wd_act_choose(i, env, j);
+    if (p)
+        ask_step(i, env, p, ST_SV_NULL, ms);
+}
+
+static const struct st_wd_target *target_of(const struct st_wd_incident *i, const struct st_wd_judged *j)
+{
+    for (size_t k = 0; k < j->n_targets; k++)
+        if (j->targets[k].ino == i->target_ino)
+            return &j->targets[k];
+    return NULL;
 }
 
 const struct st_wd_target *st_wd_incident_target(const struct st_wd_incident *i, const struct st_wd_judged *j)
 {
-    return &j->targets[i->has_culprit && i->culprit.target < j->n_targets ? i->culprit.target : 0];
+    const struct st_wd_target *t = target_of(i, j);
+    return t ? t : &j->targets[0];
 }
 
 // The memory is not held by what is watched: killing would cost somebody his work and free nothing.
@@ -73,8 +105,14 @@ static bool held_elsewhere(const struct st_wd_incident *i, const struct st_wd_ju
 
 // ---- records ------------------------------------------------------------------------------------
 
+enum seen {
+    NOTHING_SEEN, // nothing was done, or nothing is waited for
+    EFFECT_SEEN,  // and a sample after it
+    GONE,         // with its cgroup: nothing can be read any more
+};
+
 static void report(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j,
-                   enum st_wd_outcome outcome, bool effect)
+                   enum st_wd_outcome outcome, enum seen seen)
 {
     const struct st_wd_target *t = st_wd_incident_target(i, j);
     struct st_wd_record r = {
@@ -90,10 +128,10 @@ static void report(struct st_wd_incident *i, struct st_wd_act_env *env, const st
         .rung = st_wd_rungs[i->rung].word,
         .outcome = st_wd_outcome_words[outcome],
         .detail = st_sv_of(i->detail),
-        .took_ms = effect ? (i->effect_ms ? i->effect_ms : st_wd_now_ms()) - i->rung_ms : 0,
+        .took_ms = seen ? (i->effect_ms ? i->effect_ms : st_wd_now_ms()) - i->rung_ms : 0,
         .github = &i->github,
         .before = &i->before,
-        .after = effect ? &j->verdict->n : NULL,
+        .after = seen == EFFECT_SEEN ? &j->verdict->n : NULL,
     };
     env->metrics->actions[i->rung][outcome]++;
     env->report(env->ctx, &r);
@@ -113,7 +151,6 @@ static void latency(struct st_wd_incident *i, struct st_wd_act_env *env, uint64_
 static void tell_step(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_process *p)
 {
     char message[600], held[ST_QUANTITY_TEXT], limit[ST_QUANTITY_TEXT];
-    pid_t pids[2] = {st_wd_tree_top(env->processes, p)->pid, p->pid};
     st_quantity_human(st_wd_process_bytes(p), held);
     st_quantity_human(i->before.limit, limit);
     snprintf(
@@ -121,7 +158,7 @@ static void tell_step(struct st_wd_incident *i, struct st_wd_act_env *env, const
         "This job ran into its memory limit of %s and hung. stella-watchdog ended %s (pid %d), which held %s. Give "
         "the job more memory, or let it use less.",
         limit, p->comm, (int)p->pid, held);
-    enum st_wd_line line = st_wd_ci_step(pids, pids[0] == pids[1] ? 1 : 2, st_sv_of(message), CI_MS, &i->github);
+    enum st_wd_line line = ask_step(i, env, p, st_sv_of(message), CI_MS);
     static const char *const words[] = {"", "; the step's log says so", "; the step's log could not be written",
                                         "; the step's environment could not be read in time"};
     size_t n = strlen(i->detail);
@@ -132,7 +169,7 @@ static enum st_wd_did culprit(struct st_wd_incident *i, struct st_wd_act_env *en
 {
     struct st_err err = {0};
     char held[ST_QUANTITY_TEXT];
-    const struct st_wd_process *p = choose(i, env, j);
+    const struct st_wd_process *p = st_wd_act_choose(i, env, j);
     if (!p) {
         const struct st_wd_process *big = st_wd_largest(env->processes);
         snprintf(i->detail, sizeof i->detail, "no process may be killed (%zu seen, %llu in another pid namespace%s%s)",
@@ -167,9 +204,22 @@ static enum st_wd_did culprit(struct st_wd_incident *i, struct st_wd_act_env *en
     return ST_WD_DID;
 }
 
+static bool is_in(const struct st_wd_processes *ps, const struct st_wd_process *p, const struct st_wd_process *top)
+{
+    return st_wd_may_kill(p) && st_wd_in_tree(ps, p, top);
+}
+
+static uint64_t tree_bytes(const struct st_wd_processes *ps, const struct st_wd_process *top)
+{
+    uint64_t sum = 0;
+    for (size_t k = 0; k < ps->n; k++)
+        sum += is_in(ps, &ps->at[k], top) ? st_wd_process_bytes(&ps->at[k]) : 0;
+    return sum;
+}
+
 static enum st_wd_did tree(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j)
 {
-    const struct st_wd_process *p = choose(i, env, j);
+    const struct st_wd_process *p = st_wd_act_choose(i, env, j);
     unsigned killed = 0, failed = 0;
     if (!p || held_elsewhere(i, j)) {
         snprintf(i->detail, sizeof i->detail,
@@ -177,12 +227,17 @@ static enum st_wd_did tree(struct st_wd_incident *i, struct st_wd_act_env *env, 
         return ST_WD_DID_NOT;
     }
     const struct st_wd_process *top = st_wd_tree_top(env->processes, p);
+    if (tree_bytes(env->processes, top) < j->verdict->n.pinned / CULPRIT_SHARE) {
+        snprintf(i->detail, sizeof i->detail, "no tree of processes is to blame: that of %d (%s) holds next to nothing",
+                 (int)top->pid, top->comm);
+        return ST_WD_DID_NOT;
+    }
     i->detail[0] = '\0';
     if (!env->ladder->dry_run)
         tell_step(i, env, p);
     for (size_t k = 0; k < env->processes->n; k++) {
         const struct st_wd_process *q = &env->processes->at[k];
-        if (!st_wd_may_kill(q) || !st_wd_in_tree(env->processes, q, top))
+        if (!is_in(env->processes, q, top))
             continue;
         int pidfd = env->ladder->dry_run ? -1 : st_wd_kill(q, j->targets[q->target].dir, NULL);
         killed += pidfd >= 0 || env->ladder->dry_run;
@@ -202,17 +257,54 @@ static enum st_wd_did tree(struct st_wd_incident *i, struct st_wd_act_env *env, 
     size_t n = strlen(i->detail);
     snprintf(i->detail + n, sizeof i->detail - n, "%sSIGKILL to %u processes, %d (%s) and all below it%s",
              n ? "; " : "", killed, (int)top->pid, top->comm, failed ? "; some had ended" : "");
-    return killed ? ST_WD_DID : ST_WD_DID_NOT;
+    return killed ? ST_WD_DID : failed ? ST_WD_DID_AGAIN : ST_WD_DID_NOT;
+}
+
+static uint64_t unfreeable(const struct st_wd_target *t)
+{
+    char buf[4096];
+    uint64_t anon = 0, shmem = 0;
+    ssize_t n = st_wd_read_at(t->dir, "memory.stat", buf, sizeof buf);
+    struct st_sv text = st_sv_mem(buf, n > 0 ? (size_t)n : 0);
+    st_wd_key_number(text, ST_SV("anon"), &anon);
+    st_wd_key_number(text, ST_SV("shmem"), &shmem);
+    return ST_MIN(anon, UINT64_MAX / 200) + ST_MIN(shmem, UINT64_MAX / 200);
+}
+
+static bool inside(const struct st_wd_target *t, const struct st_wd_target *outer)
+{
+    return t->path.len > outer->path.len && st_sv_starts(t->path, outer->path) &&
+           (!outer->path.len || t->path.ptr[outer->path.len] == '/');
+}
+
+// The watched cgroup that holds most of the memory, and of those in each other the inner, if it holds most of that.
+// NULL: none holds a good part of it.
+static const struct st_wd_target *holder(const struct st_wd_judged *j)
+{
+    const struct st_wd_target *best = &j->targets[0];
+    uint64_t most = unfreeable(best);
+    if (j->n_targets == 1 && j->owner_ino == best->ino)
+        return best;
+    for (size_t k = 1; k < j->n_targets; k++) {
+        const struct st_wd_target *t = &j->targets[k];
+        uint64_t n = unfreeable(t);
+        bool better = inside(t, best) ? n >= most / 4 * 3 : inside(best, t) ? most < n / 4 * 3 : n > most;
+        best = better ? t : best;
+        most = better ? n : most;
+    }
+    return most >= j->verdict->n.pinned / 100 * ST_WD_HELD_MIN ? best : NULL;
 }
 
 static enum st_wd_did whole_cgroup(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j)
 {
-    const struct st_wd_process *p = choose(i, env, j);
-    const struct st_wd_target *t = &j->targets[p ? p->target : 0];
-    if (held_elsewhere(i, j) && env->processes->n) {
+    const struct st_wd_process *p = st_wd_act_choose(i, env, j);
+    bool unseen = env->processes->n == 0; // another pid namespace: who holds it, only their cgroups say
+    const struct st_wd_target *t = p ? &j->targets[p->target] : unseen ? holder(j) : &j->targets[0];
+    if (unseen ? !t : held_elsewhere(i, j)) {
         snprintf(i->detail, sizeof i->detail, "the memory is held elsewhere under the same limit");
         return ST_WD_DID_NOT;
     }
+    i->target_ino = t->ino;
     snprintf(i->detail, sizeof i->detail, "cgroup.kill of /" ST_SV_FMT, ST_SV_ARG(t->path));
     if (st_wd_holds_pid(t->dir, getpid())) {
         snprintf(i->detail, sizeof i->detail, "this watchdog is in /" ST_SV_FMT " itself", ST_SV_ARG(t->path));
@@ -234,7 +326,7 @@ static enum st_wd_did hand_over(struct st_wd_incident *i, struct st_wd_act_env *
 {
     if (!env->has_hook)
         return ST_WD_DID_SKIP;
-    choose(i, env, j);
+    st_wd_act_choose(i, env, j);
     snprintf(i->detail, sizeof i->detail, "what may be done here is done: over to the hook");
     return ST_WD_DID;
 }
@@ -300,7 +392,7 @@ static bool next_rung(struct st_wd_incident *i, const struct st_wd_ladder *l, ui
 {
     bool late = now_ms >= i->began_ms + ST_WD_DEADLINE_MS - 2 * EFFECT_MS;
     enum st_wd_rung last = last_rung(i, l);
-    if (!late && i->rung == ST_WD_RUNG_CULPRIT && i->tries > 0 && i->tries < ST_WD_CULPRITS_MAX)
+    if (!late && (i->again || i->rung == ST_WD_RUNG_CULPRIT) && i->tries > 0 && i->tries < ST_WD_CULPRITS_MAX)
         return true;
     for (int r = late && i->rung < last ? (int)last : (int)i->rung + 1; r < ST_WD_RUNG_COUNT; r++)
         if (l->on[r] && (i->strong || !st_wd_rungs[r].strong)) {
@@ -320,19 +412,22 @@ static uint64_t climb(struct st_wd_incident *i, struct st_wd_act_env *env, const
         i->effect_ms = 0;
         i->tries++;
         enum st_wd_did did = rungs[i->rung](i, env, j);
+        i->again = did == ST_WD_DID_AGAIN;
         if (did == ST_WD_DID_SKIP)
             continue;
-        if (did == ST_WD_DID_AGAIN) { // it ended by itself: look again shortly
-            i->next_ms = now_ms + STEP_MS;
+        if (did == ST_WD_DID_AGAIN) { // it ended by itself: what that has freed is to be seen before anybody else goes
+            i->phase = ST_WD_SETTLING;
+            i->helped = false;
+            i->next_ms = now_ms + PAUSE_MS;
             return i->next_ms;
         }
         if (did == ST_WD_DID_NOT) {
-            report(i, env, j, ST_WD_OUTCOME_FAILED, false);
+            report(i, env, j, ST_WD_OUTCOME_FAILED, NOTHING_SEEN);
             i->tries = ST_WD_CULPRITS_MAX;
             continue;
         }
         if (env->ladder->dry_run || i->rung == ST_WD_RUNG_HOOK) {
-            report(i, env, j, env->ladder->dry_run ? ST_WD_OUTCOME_DRY_RUN : ST_WD_OUTCOME_DONE, false);
+            report(i, env, j, env->ladder->dry_run ? ST_WD_OUTCOME_DRY_RUN : ST_WD_OUTCOME_DONE, NOTHING_SEEN);
             i->phase = ST_WD_SPENT;
             return now_ms + PAUSE_MS;
         }
@@ -356,8 +451,8 @@ static int effect(struct st_wd_incident *i, struct st_wd_act_env *env, const str
     case ST_WD_RUNG_KERNEL:
         return st_wd_act_kernel_step(i, env, j, now_ms);
     case ST_WD_RUNG_CGROUP: {
-        ssize_t n =
-            st_wd_read_at(j->targets[i->has_culprit ? i->culprit.target : 0].dir, "cgroup.events", buf, sizeof buf);
+        const struct st_wd_target *t = target_of(i, j); // not there any more: gone with its processes
+        ssize_t n = t ? st_wd_read_at(t->dir, "cgroup.events", buf, sizeof buf) : -1;
         if (n < 0 || (st_wd_key_number(st_sv_mem(buf, (size_t)n), ST_SV("populated"), &populated) && !populated))
             return 1;
         return late ? -1 : 0;
@@ -396,11 +491,13 @@ static uint64_t wait_for_effect(struct st_wd_incident *i, struct st_wd_act_env *
     }
     if (did > 0 && j->sampled_ms < i->effect_ms + FRESH_MS)
         return i->effect_ms + FRESH_MS;
-    report(i, env, j, did > 0 ? ST_WD_OUTCOME_DONE : ST_WD_OUTCOME_FAILED, true);
+    report(i, env, j, did > 0 ? ST_WD_OUTCOME_DONE : ST_WD_OUTCOME_FAILED, EFFECT_SEEN);
     drop_pidfd(i);
     i->effect_ms = 0;
     i->phase = ST_WD_SETTLING;
     i->helped = false;
+    if (i->rung == ST_WD_RUNG_RELIEVE)
+        i->began_ms += now_ms - i->rung_ms; // a respite for the cgroup is none for the deadline
     // Nothing came back: the next one at once.
     i->next_ms = now_ms + (did < 0 || i->rung == ST_WD_RUNG_RELIEVE ? 0 : PAUSE_MS);
     see_freed(i, j, now_ms);
@@ -439,6 +536,21 @@ uint64_t st_wd_incident_step(struct st_wd_incident *i, struct st_wd_act_env *env
     if (!j->verdict->act && !proven)
         return now_ms + 4 * STEP_MS; // something forbids it just now
     return climb(i, env, j, now_ms);
+}
+
+void st_wd_incident_gone(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j,
+                         uint64_t now_ms)
+{
+    if (i->phase != ST_WD_WAITING || i->rung == ST_WD_RUNG_RELIEVE)
+        return;
+    if (i->rung == ST_WD_RUNG_KERNEL)
+        st_wd_aide_drop(env->aide, i->relief.ino, "memory.max");
+    if (!i->effect_ms)
+        i->effect_ms = now_ms;
+    latency(i, env, i->effect_ms);
+    size_t n = strlen(i->detail);
+    snprintf(i->detail + n, sizeof i->detail - n, "; its cgroup is gone");
+    report(i, env, j, ST_WD_OUTCOME_DONE, GONE);
 }
 
 void st_wd_incident_close(struct st_wd_incident *i, struct st_wd_act_env *env)

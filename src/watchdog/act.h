@@ -11,7 +11,7 @@
 #include "watchdog/victim.h"
 #include "watchdog/wd_rung.h"
 
-#define ST_WD_DEADLINE_MS 15000 // of an incident, all rungs together
+#define ST_WD_DEADLINE_MS 15000 // of an incident, all rungs together; the time of a relief is not counted
 #define ST_WD_COOLDOWN_MS 10000 // between two incidents of a domain
 #define ST_WD_CULPRITS_MAX 3    // processes that the culprit rung kills at most
 #define ST_WD_RELIEF_MS 10000
@@ -64,10 +64,12 @@ struct st_wd_incident {
     enum st_wd_rung rung; // the last one tried
     unsigned tries;       // of the culprit rung
     bool helped;          // the last rung freed memory
+    bool again;           // the last rung found that its victim had ended by itself
     bool strong, certain;
     struct st_wd_numbers before; // at the last rung
     struct st_wd_process culprit;
     bool has_culprit;
+    uint64_t target_ino; // of the watched cgroup that holds it, or that was killed
     uint64_t held_share; // percent of the pinned memory that watched processes hold
     int pidfd;           // of the last victim; -1
     pid_t helper;        // of the kernel rung; 0: none
@@ -106,7 +108,10 @@ void st_wd_incident_open(struct st_wd_incident *i, const struct st_wd_judged *j,
 // Do what is due. When to call again at the latest (ms since boot), 0: the incident is over.
 uint64_t st_wd_incident_step(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j,
                              uint64_t now_ms);
-// The domain vanished, or the watchdog ends: undo what is held, close.
+// The cgroup is gone, perhaps with what a rung has killed: that is told now, for there will be no later.
+void st_wd_incident_gone(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j,
+                         uint64_t now_ms);
+// After that, or when the watchdog ends: undo what is held, close.
 void st_wd_incident_close(struct st_wd_incident *i, struct st_wd_act_env *env);
 // A child was reaped: was it this incident's helper?
 bool st_wd_incident_reaped(struct st_wd_incident *i, pid_t pid, int status);

@@ -13,6 +13,9 @@ enum st_wd_did {
     ST_WD_DID_AGAIN, // the world changed meanwhile: try again
 };
 
+// Look who holds the memory: the process to end, or NULL; fills culprit, held_share and target_ino.
+const struct st_wd_process *st_wd_act_choose(struct st_wd_incident *i, struct st_wd_act_env *env,
+                                             const struct st_wd_judged *j);
 // Raise the limit by a tenth, or freeze; the aide puts it back when this process dies.
 enum st_wd_did st_wd_act_relieve(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j);
 // 1: measured and undone, 0: still on.

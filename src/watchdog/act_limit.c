@@ -14,21 +14,21 @@
 #define RELIEF_LOOK_MS 3000       // after which the stall is compared
 #define RELIEF_PROOF 0.3          // of the stall before: then the shortage is proven
 #define HOST_SPARE (256 * ST_MIB) // that the host must keep beside a relief
+#define LIMIT_STEP (64 * ST_KIB)  // the kernel cuts a limit down to whole pages, which are at most so large
 
-static bool refuse(struct st_wd_incident *i, const char *why)
+static enum st_wd_did refuse(struct st_wd_incident *i, const char *why)
 {
     snprintf(i->detail, sizeof i->detail, "%s", why);
-    return false;
+    return ST_WD_DID_NOT;
 }
 
-// The limit must be the watched cgroup's own, and memory.max.
-static bool own_limit(struct st_wd_incident *i, const struct st_wd_judged *j)
+// The limit must be the watched cgroup's own, and memory.max. Why it is not, or NULL.
+static const char *not_ours(const struct st_wd_judged *j)
 {
-    if (j->owner_ino != j->targets[0].ino)
-        return refuse(i, "the limit belongs to a cgroup that is not watched");
-    if (j->verdict->n.limit_is_high)
-        return refuse(i, "memory.high binds, not memory.max");
-    return true;
+    return j->owner_ino != j->targets[0].ino ? "the limit belongs to a cgroup that is not watched"
+           : j->verdict->n.limit_is_high     ? "memory.high binds, not memory.max"
+           : j->verdict->n.limit == ST_WD_NONE ? "it has no limit"
+                                               : NULL;
 }
 
 // ---- relieve ------------------------------------------------------------------------------------
@@ -42,7 +42,7 @@ static bool host_has(uint64_t bytes)
            kib * 1024 >= 2 * bytes + HOST_SPARE;
 }
 
-static bool set(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j, const char *file,
+static enum st_wd_did set(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j, const char *file,
                 const char *now, const char *then)
 {
     const struct st_wd_target *t = &j->targets[0];
@@ -51,26 +51,28 @@ static bool set(struct st_wd_incident *i, struct st_wd_act_env *env, const struc
     if (st_wd_write_at(t->dir, file, now, O_NONBLOCK)) {
         snprintf(i->detail, sizeof i->detail, "%s: %s", file, strerror(errno));
         st_wd_aide_drop(env->aide, t->ino, file);
-        return false;
+        return ST_WD_DID_NOT;
     }
     i->relief.on = true;
     i->relief.measured = false;
     i->relief.until_ms = st_wd_now_ms() + ST_WD_RELIEF_MS;
     i->relief.ino = t->ino;
     snprintf(i->relief.path, sizeof i->relief.path, ST_SV_FMT, ST_SV_ARG(t->path));
-    return true;
+    return ST_WD_DID;
 }
 
 enum st_wd_did st_wd_act_relieve(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j)
 {
     char old[24], raised[24], more[ST_QUANTITY_TEXT];
-    uint64_t limit = j->verdict->n.limit, up = limit / 10;
+    uint64_t limit = j->verdict->n.limit, up = limit / 10 / LIMIT_STEP * LIMIT_STEP;
     if (env->ladder->freeze) {
+        if (st_wd_holds_pid(j->targets[0].dir, getpid()))
+            return refuse(i, "this watchdog would freeze itself");
         snprintf(i->detail, sizeof i->detail, "frozen for %d s at most", ST_WD_RELIEF_MS / 1000);
-        return env->ladder->dry_run || set(i, env, j, "cgroup.freeze", "1", "0") ? ST_WD_DID : ST_WD_DID_NOT;
+        return env->ladder->dry_run ? ST_WD_DID : set(i, env, j, "cgroup.freeze", "1", "0");
     }
-    if (!own_limit(i, j) || limit == ST_WD_NONE)
-        return ST_WD_DID_NOT;
+    if (not_ours(j))
+        return refuse(i, not_ours(j));
     st_quantity_human(up, more);
     if (!host_has(up)) {
         snprintf(i->detail, sizeof i->detail, "the host has no room for %s more", more);
@@ -82,10 +84,10 @@ enum st_wd_did st_wd_act_relieve(struct st_wd_incident *i, struct st_wd_act_env 
     i->relief.old_limit = limit;
     snprintf(old, sizeof old, "%llu", (unsigned long long)limit);
     snprintf(raised, sizeof raised, "%llu", (unsigned long long)(limit + up));
-    if (!set(i, env, j, "memory.max", raised, old))
-        return ST_WD_DID_NOT;
-    st_wd_judge_limit_ours(j->judge, limit + up);
-    return ST_WD_DID;
+    enum st_wd_did did = set(i, env, j, "memory.max", raised, old);
+    if (did == ST_WD_DID)
+        st_wd_judge_limit_ours(j->judge, limit + up);
+    return did;
 }
 
 void st_wd_act_relief_undo(struct st_wd_incident *i, struct st_wd_act_env *env)
@@ -130,46 +132,65 @@ int st_wd_act_relief_step(struct st_wd_incident *i, struct st_wd_act_env *env, c
 
 // ---- kernel -------------------------------------------------------------------------------------
 
-enum st_wd_did st_wd_act_kernel(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j)
+// What memory.max is lowered to: under the pinned memory. 0: nothing is pinned.
+static uint64_t low_limit(const struct st_wd_judged *j)
 {
-    uint64_t group = 0, current = 0, low;
-    const struct st_wd_numbers *n = &j->verdict->n;
-    if (!own_limit(i, j))
-        return ST_WD_DID_NOT;
-    if (!i->has_culprit) {
-        snprintf(i->detail, sizeof i->detail, "no process to offer to the kernel");
-        return ST_WD_DID_NOT;
-    }
-    st_wd_number_at(j->targets[0].dir, "memory.oom.group", &group);
-    if (!st_wd_number_at(j->targets[0].dir, "memory.current", &current) || n->pinned < 16 * ST_MIB) {
-        snprintf(i->detail, sizeof i->detail, "nothing is pinned");
-        return ST_WD_DID_NOT;
-    }
-    low = ST_MIN(n->pinned, current) - 4 * ST_MIB;
-    snprintf(i->detail, sizeof i->detail, "memory.max under the pinned memory, %d (%s) first%s", (int)i->culprit.pid,
-             i->culprit.comm, group ? "; memory.oom.group is 1: all of it goes" : "");
-    if (env->ladder->dry_run)
-        return ST_WD_DID;
+    uint64_t current = 0;
+    st_wd_number_at(j->targets[0].dir, "memory.current", &current);
+    uint64_t held = ST_MIN(j->verdict->n.pinned, current);
+    return held < 16 * ST_MIB ? 0 : (held - 4 * ST_MIB) / LIMIT_STEP * LIMIT_STEP;
+}
+
+static void limit_back(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j, bool written)
+{
     char old[24];
-    snprintf(old, sizeof old, "%llu", (unsigned long long)n->limit);
-    if (!st_wd_aide_hold(env->aide, j->targets[0].path, j->targets[0].ino, "memory.max", old)) {
-        snprintf(i->detail, sizeof i->detail, "the second process cannot promise to put the limit back");
-        return ST_WD_DID_NOT;
+    snprintf(old, sizeof old, "%llu", (unsigned long long)i->before.limit);
+    if (written || st_wd_write_at(j->targets[0].dir, "memory.max", old, O_NONBLOCK) == 0)
+        st_wd_aide_drop(env->aide, i->relief.ino, "memory.max");
+    st_wd_judge_limit_ours(j->judge, i->before.limit); // not written: the aide will try when we end
+}
+
+static enum st_wd_did lower(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j,
+                            const struct st_wd_process *p, uint64_t low)
+{
+    char old[24];
+    struct st_err err = {0};
+    ST_AUTO_CLOSE int pidfd = st_wd_hold_process(p, j->targets[p->target].dir, &err);
+    if (pidfd < 0) {
+        snprintf(i->detail, sizeof i->detail, "%s", err.text);
+        return err.code == ST_E_NOTFOUND ? ST_WD_DID_AGAIN : ST_WD_DID_NOT;
     }
+    snprintf(old, sizeof old, "%llu", (unsigned long long)i->before.limit);
+    if (!st_wd_aide_hold(env->aide, j->targets[0].path, j->targets[0].ino, "memory.max", old))
+        return refuse(i, "the second process cannot promise to put the limit back");
     st_wd_judge_limit_ours(j->judge, low);
     i->relief.ino = j->targets[0].ino;
-    i->helper = st_wd_kernel_oom(j->targets[0].dir, n->limit, low, i->culprit.pid);
+    i->helper = st_wd_kernel_oom(j->targets[0].dir, i->before.limit, low, p->pid, pidfd);
     if (i->helper > 0)
         return ST_WD_DID;
     i->helper = 0;
     snprintf(i->detail, sizeof i->detail, "fork: %s", strerror(errno));
+    limit_back(i, env, j, true);
     return ST_WD_DID_NOT;
+}
+
+enum st_wd_did st_wd_act_kernel(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j)
+{
+    uint64_t group = 0, low = low_limit(j);
+    if (not_ours(j))
+        return refuse(i, not_ours(j));
+    const struct st_wd_process *p = st_wd_act_choose(i, env, j); // an earlier rung may have ended the one before
+    if (!p || !low)
+        return refuse(i, p ? "nothing is pinned" : "no process to offer to the kernel");
+    st_wd_number_at(j->targets[0].dir, "memory.oom.group", &group);
+    snprintf(i->detail, sizeof i->detail, "memory.max under the pinned memory, %d (%s) first%s", (int)p->pid, p->comm,
+             group ? "; memory.oom.group is 1: all of it goes" : "");
+    return env->ladder->dry_run ? ST_WD_DID : lower(i, env, j, p, low);
 }
 
 int st_wd_act_kernel_step(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j,
                           uint64_t now_ms)
 {
-    char old[24];
     static const char *const words[] = {"; the kernel killed one process", "; the kernel killed nobody",
                                         "; the limit could not be written", "; the kernel killed more than one"};
     if (i->helper) {
@@ -178,12 +199,9 @@ int st_wd_act_kernel_step(struct st_wd_incident *i, struct st_wd_act_env *env, c
         kill(i->helper, SIGKILL);
         i->helper = 0;
         i->helper_status = ST_WD_KERNEL_ERROR << 8;
-        snprintf(old, sizeof old, "%llu", (unsigned long long)i->before.limit);
-        st_wd_write_at(j->targets[0].dir, "memory.max", old, O_NONBLOCK);
     }
-    st_wd_judge_limit_ours(j->judge, i->before.limit);
-    st_wd_aide_drop(env->aide, i->relief.ino, "memory.max");
     int code = WIFEXITED(i->helper_status) ? WEXITSTATUS(i->helper_status) : ST_WD_KERNEL_ERROR;
+    limit_back(i, env, j, code < (int)ST_LEN(words) && code != ST_WD_KERNEL_ERROR); // it may have died before that
     size_t n = strlen(i->detail);
     snprintf(i->detail + n, sizeof i->detail - n, "%s", words[code < (int)ST_LEN(words) ? code : ST_WD_KERNEL_ERROR]);
     return code == ST_WD_KERNEL_KILLED || code == ST_WD_KERNEL_TWICE ? 1 : -1;

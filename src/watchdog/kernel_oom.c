@@ -1,6 +1,7 @@
 #include "watchdog/kernel_oom.h"
 
 #include "base/cleanup.h"
+#include "watchdog/victim.h"
 #include "watchdog/wd_files.h"
 
 #include <fcntl.h>
@@ -37,16 +38,26 @@ static void interrupt_often(bool on)
 {
     struct sigaction act = {.sa_handler = nothing}; // no SA_RESTART
     struct itimerval every = {.it_interval.tv_usec = on ? 500 : 0, .it_value.tv_usec = on ? 500 : 0};
-    sigset_t none;
-    sigemptyset(&none);
+    sigset_t alarm; // and no other: what ends the watchdog must not end this before the limit is back
+    sigemptyset(&alarm);
+    sigaddset(&alarm, SIGALRM);
     sigaction(SIGALRM, &act, NULL);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    sigprocmask(SIG_UNBLOCK, &alarm, NULL);
     setitimer(ITIMER_REAL, &every, NULL);
 }
 
-static int run(int dir, uint64_t old_limit, uint64_t low_limit, pid_t culprit)
+// The number is the culprit's as long as its pidfd says that it lives; the file, once open, is of no other.
+static bool offer(pid_t pid, int pidfd)
 {
-    char low[24], old[24], path[48];
+    char path[48];
+    snprintf(path, sizeof path, "/proc/%d/oom_score_adj", (int)pid);
+    ST_AUTO_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
+    return fd >= 0 && !st_wd_gone(pidfd) && write(fd, "1000", 4) == 4;
+}
+
+static int run(int dir, uint64_t old_limit, uint64_t low_limit, pid_t culprit, int pidfd)
+{
+    char low[24], old[24];
     limit_text(low_limit, low);
     limit_text(old_limit, old);
     ST_AUTO_CLOSE int events = openat(dir, "memory.events", O_RDONLY | O_CLOEXEC);
@@ -54,8 +65,7 @@ static int run(int dir, uint64_t old_limit, uint64_t low_limit, pid_t culprit)
     uint64_t before = events < 0 ? UINT64_MAX : kills(events), now = before;
     if (max < 0 || before == UINT64_MAX)
         return ST_WD_KERNEL_ERROR;
-    snprintf(path, sizeof path, "/proc/%d/oom_score_adj", (int)culprit);
-    if (st_wd_write_at(AT_FDCWD, path, "1000", 0))
+    if (!offer(culprit, pidfd))
         return ST_WD_KERNEL_ERROR;
     uint64_t until = st_wd_now_ms() + ST_WD_KERNEL_OOM_MS;
     interrupt_often(true);
@@ -76,10 +86,10 @@ static int run(int dir, uint64_t old_limit, uint64_t low_limit, pid_t culprit)
     return now == before ? ST_WD_KERNEL_NOTHING : now == before + 1 ? ST_WD_KERNEL_KILLED : ST_WD_KERNEL_TWICE;
 }
 
-pid_t st_wd_kernel_oom(int dir, uint64_t old_limit, uint64_t low_limit, pid_t culprit)
+pid_t st_wd_kernel_oom(int dir, uint64_t old_limit, uint64_t low_limit, pid_t culprit, int pidfd)
 {
     pid_t pid = fork();
     if (pid == 0)
-        _exit(run(dir, old_limit, low_limit, culprit));
+        _exit(run(dir, old_limit, low_limit, culprit, pidfd));
     return pid;
 }

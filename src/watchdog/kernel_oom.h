@@ -22,8 +22,8 @@ enum { // exit status of the child
     ST_WD_KERNEL_TWICE = 3,   // more than one process was killed
 };
 
-// Fork the child that does it: cgroup directory, the limit to put back, the limit to set, the process to prefer. Its
-// pid, or -1.
-pid_t st_wd_kernel_oom(int dir, uint64_t old_limit, uint64_t low_limit, pid_t culprit);
+// Fork the child that does it: cgroup directory, the limit to put back, the limit to set, the process to prefer and its
+// pidfd. Signals stay blocked in it as they are here. Its pid, or -1.
+pid_t st_wd_kernel_oom(int dir, uint64_t old_limit, uint64_t low_limit, pid_t culprit, int pidfd);
 
 #endif

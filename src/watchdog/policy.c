@@ -71,7 +71,7 @@ struct memory {
     float cpu_before; // CPUs of user time while below the limit; < 0: not seen
     uint8_t state;    // verdict
     uint8_t kind;     // of the last evidence
-    bool open, file_open, proven, started, cpu_seen;
+    bool open, file_open, proven, started, cpu_seen, peace_seen;
     uint8_t steps; // steps with evidence since the bucket was empty
     struct leak_point {
         uint32_t ds;    // tenths of a second
@@ -180,15 +180,21 @@ static void fill(struct memory *m, const struct st_wd_facts *f, const struct st_
         m->file_open = false;
 }
 
-// The most that was mapped while there was room for it: few faults, and not because everybody waits for a slow disk.
+// The most that was mapped while there was room for it. Where faults are few because everybody waits for a slow disk it
+// may have been squeezed by then: that less is left of it says something, that all is left does not.
 static void see_mapped(struct memory *m, struct st_wd_facts *f, const struct st_wd_policy *p)
 {
-    bool peace = f->file_faults < p->peace_faults && f->stall < p->waiting;
-    if (!m->open && !f->first && peace)
+    if (!m->open && !f->first && f->file_faults < p->peace_faults) {
         m->mapped_peak = ST_MAX(m->mapped_peak, f->mapped);
-    bool known = m->mapped_peak > 0;
-    f->n.mapped_left = known ? (double)f->mapped / (double)m->mapped_peak : -1;
-    f->mapped_loss = known ? ST_MAX(-f->mapped_slope, 0.0) / (double)m->mapped_peak : 0;
+        m->peace_seen = m->peace_seen || f->stall < p->waiting;
+    }
+    f->n.mapped_left = -1;
+    if (!m->mapped_peak)
+        return;
+    double left = (double)f->mapped / (double)m->mapped_peak;
+    f->mapped_loss = ST_MAX(-f->mapped_slope, 0.0) / (double)m->mapped_peak;
+    if (m->peace_seen || left <= p->squeezed || f->mapped_loss >= p->squeezing)
+        f->n.mapped_left = left;
 }
 
 // Next to nothing of the CPU time is the program's own, and it was more before.

@@ -15,7 +15,7 @@
 #define SYS_process_mrelease 448
 #endif
 
-#define STATUS_MAX 4096
+#define STATUS_LINE_MAX 4096
 #define ANCESTORS_MAX 64
 
 // ---- /proc/PID/status ---------------------------------------------------------------------------
@@ -51,48 +51,85 @@ static bool last_number(struct st_sv value, uint64_t *ret)
     return found;
 }
 
-bool st_wd_status_parse(struct st_sv text, struct st_wd_process *ret)
+struct status {
+    struct st_wd_process p;
+    bool has_name, has_parent;
+};
+
+static void status_line(struct status *s, struct st_sv line)
 {
-    struct st_sv line, key, value;
-    struct st_wd_process p = {0};
-    bool has_name = false, has_parent = false;
-    while (st_sv_line(&text, &line)) {
-        uint64_t n = 0;
-        if (!st_sv_cut(line, ':', &key, &value))
-            continue;
-        if (st_sv_eq(key, ST_SV("Name")) && !has_name) { // "Name:\t" and then every byte is the name's
-            unescape_comm(st_sv_from(value, 1), p.comm);
-            has_name = true;
-        } else if (st_sv_eq(key, ST_SV("PPid"))) {
-            has_parent = last_number(value, &n) && n <= INT32_MAX;
-            p.ppid = has_parent ? (pid_t)n : 0;
-        } else if (st_sv_eq(key, ST_SV("State"))) {
-            value = st_sv_trim(value);
-            if (value.len && (value.ptr[0] == 'Z' || value.ptr[0] == 'X'))
-                p.flags |= ST_WD_P_ZOMBIE;
-        } else if (st_sv_eq(key, ST_SV("NSpid"))) { // innermost last
-            if (last_number(value, &n) && n == 1)
-                p.flags |= ST_WD_P_INIT;
-        } else if (st_sv_eq(key, ST_SV("RssAnon"))) {
-            p.anon = kilobytes(value);
-        } else if (st_sv_eq(key, ST_SV("RssShmem"))) {
-            p.shmem = kilobytes(value);
-        } else if (st_sv_eq(key, ST_SV("VmSwap"))) {
-            p.swap = kilobytes(value);
-        }
+    struct st_sv key, value;
+    struct st_wd_process *p = &s->p;
+    uint64_t n = 0;
+    if (!st_sv_cut(line, ':', &key, &value))
+        return;
+    if (st_sv_eq(key, ST_SV("Name")) && !s->has_name) { // "Name:\t" and then every byte is the name's
+        unescape_comm(st_sv_from(value, 1), p->comm);
+        s->has_name = true;
+    } else if (st_sv_eq(key, ST_SV("PPid"))) {
+        s->has_parent = last_number(value, &n) && n <= INT32_MAX;
+        p->ppid = s->has_parent ? (pid_t)n : 0;
+    } else if (st_sv_eq(key, ST_SV("State"))) {
+        value = st_sv_trim(value);
+        if (value.len && (value.ptr[0] == 'Z' || value.ptr[0] == 'X'))
+            p->flags |= ST_WD_P_ZOMBIE;
+    } else if (st_sv_eq(key, ST_SV("NSpid"))) { // innermost last
+        if (last_number(value, &n) && n == 1)
+            p->flags |= ST_WD_P_INIT;
+    } else if (st_sv_eq(key, ST_SV("RssAnon"))) {
+        p->anon = kilobytes(value);
+    } else if (st_sv_eq(key, ST_SV("RssShmem"))) {
+        p->shmem = kilobytes(value);
+    } else if (st_sv_eq(key, ST_SV("VmSwap"))) {
+        p->swap = kilobytes(value);
     }
-    if (!has_name || !has_parent)
+}
+
+// Takes all whole lines; of one that fills the buffer what is there, once. Bytes that are left for the next read.
+static size_t take_lines(struct status *s, char *buf, size_t n, bool *cut)
+{
+    size_t from = 0;
+    for (char *end; (end = memchr(buf + from, '\n', n - from)); from = (size_t)(end - buf) + 1) {
+        if (!*cut)
+            status_line(s, st_sv_mem(buf + from, (size_t)(end - buf) - from));
+        *cut = false;
+    }
+    if (from == 0 && n == STATUS_LINE_MAX) {
+        if (!*cut)
+            status_line(s, st_sv_mem(buf, n));
+        *cut = true;
+        return 0;
+    }
+    memmove(buf, buf + from, n - from);
+    return n - from;
+}
+
+bool st_wd_status_read(int fd, struct st_wd_process *ret)
+{
+    char buf[STATUS_LINE_MAX];
+    struct status s = {.has_name = false};
+    size_t n = 0;
+    bool cut = false;
+    for (ssize_t got; (got = read(fd, buf + n, sizeof buf - n)) != 0;) {
+        if (got > 0)
+            n = take_lines(&s, buf, n + (size_t)got, &cut);
+        else if (errno != EINTR)
+            return false;
+    }
+    if (n && !cut)
+        status_line(&s, st_sv_mem(buf, n));
+    if (!s.has_name || !s.has_parent)
         return false;
-    *ret = p;
+    *ret = s.p;
     return true;
 }
 
 bool st_wd_process_read(pid_t pid, struct st_wd_process *ret)
 {
-    char path[40], buf[STATUS_MAX];
+    char path[40];
     snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
-    ssize_t n = st_wd_read_at(AT_FDCWD, path, buf, sizeof buf);
-    if (n <= 0 || !st_wd_status_parse(st_sv_mem(buf, (size_t)n), ret))
+    ST_AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || !st_wd_status_read(fd, ret))
         return false;
     ret->pid = pid;
     return true;
@@ -143,7 +180,7 @@ void st_wd_processes_clear(struct st_wd_processes *ps, const struct st_wd_protec
 
 struct scan {
     struct st_wd_processes *ps;
-    uint8_t target;
+    uint8_t target, depth;
     uint64_t deadline_ms;
     bool readable;
 };
@@ -164,6 +201,7 @@ static int add_pid(pid_t pid, void *ctx)
     if (!st_wd_process_read(pid, p))
         return 0;
     p->target = s->target;
+    p->depth = s->depth;
     if (st_wd_protect_has(ps->protect, p->comm))
         p->flags |= ST_WD_P_NAMED;
     if (pid == ps->protect->ours[0] || pid == ps->protect->ours[1])
@@ -180,17 +218,26 @@ static int add_cgroup(int dir, void *ctx)
     return 0;
 }
 
-int st_wd_processes_scan(struct st_wd_processes *ps, int dir, uint8_t target, uint64_t deadline_ms)
+int st_wd_processes_scan(struct st_wd_processes *ps, int dir, uint8_t target, uint8_t depth, uint64_t deadline_ms)
 {
-    struct scan s = {.ps = ps, .target = target, .deadline_ms = deadline_ms};
+    struct scan s = {.ps = ps, .target = target, .depth = depth, .deadline_ms = deadline_ms};
     st_wd_walk(dir, add_cgroup, &s);
     return s.readable ? 0 : -1;
 }
 
-static int by_pid(const void *a, const void *b)
+static int by_pid(const void *a, const void *b) // of one pid the deepest first
 {
     const struct st_wd_process *x = a, *y = b;
-    return (x->pid > y->pid) - (x->pid < y->pid);
+    return x->pid != y->pid ? (x->pid > y->pid) - (x->pid < y->pid) : (x->depth < y->depth) - (x->depth > y->depth);
+}
+
+static void drop_repeated(struct st_wd_processes *ps)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < ps->n; i++)
+        if (n == 0 || ps->at[i].pid != ps->at[n - 1].pid)
+            ps->at[n++] = ps->at[i];
+    ps->n = n;
 }
 
 static struct st_wd_process *find(const struct st_wd_processes *ps, pid_t pid)
@@ -211,6 +258,7 @@ static struct st_wd_process *find(const struct st_wd_processes *ps, pid_t pid)
 void st_wd_processes_finish(struct st_wd_processes *ps)
 {
     st_sort(ps->at, ps->n, sizeof ps->at[0], by_pid);
+    drop_repeated(ps);
     for (size_t i = 0; i < ps->n; i++) {
         if (!(ps->at[i].flags & (ST_WD_P_NAMED | ST_WD_P_OURS | ST_WD_P_INIT)))
             continue;
@@ -284,13 +332,15 @@ bool st_wd_in_tree(const struct st_wd_processes *ps, const struct st_wd_process 
 
 // ---- kill ---------------------------------------------------------------------------------------
 
-int st_wd_kill(const struct st_wd_process *p, int dir, struct st_err *err)
+int st_wd_hold_process(const struct st_wd_process *p, int dir, struct st_err *err)
 {
     struct st_wd_process now;
     if (!st_wd_may_kill(p))
         return st_err_set(err, ST_E_INTERNAL, "process %d is protected", (int)p->pid);
     // While this descriptor says alive, the number below is that process's and no one else's.
     ST_AUTO_CLOSE int pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0);
+    if (pidfd < 0 && errno == ESRCH)
+        return st_err_set(err, ST_E_NOTFOUND, "process %d has ended", (int)p->pid);
     if (pidfd < 0)
         return st_err_sys(err, "pidfd_open of %d", (int)p->pid);
     if (!st_wd_process_read(p->pid, &now) || (now.flags & ST_WD_P_ZOMBIE))
@@ -301,8 +351,17 @@ int st_wd_kill(const struct st_wd_process *p, int dir, struct st_err *err)
         return st_err_set(err, ST_E_NOTFOUND, "process %d has left the cgroup", (int)p->pid);
     if (st_wd_gone(pidfd))
         return st_err_set(err, ST_E_NOTFOUND, "process %d has ended", (int)p->pid);
+    return st_take_fd(&pidfd);
+}
+
+int st_wd_kill(const struct st_wd_process *p, int dir, struct st_err *err)
+{
+    ST_AUTO_CLOSE int pidfd = st_wd_hold_process(p, dir, err);
+    if (pidfd < 0)
+        return -1;
     if (syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0))
-        return st_err_sys(err, "SIGKILL to %d", (int)p->pid);
+        return errno == ESRCH ? st_err_set(err, ST_E_NOTFOUND, "process %d has ended", (int)p->pid)
+                              : st_err_sys(err, "SIGKILL to %d", (int)p->pid);
     return st_take_fd(&pidfd);
 }
 

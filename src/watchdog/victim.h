@@ -24,7 +24,7 @@ enum {
 struct st_wd_process {
     pid_t pid, ppid;
     uint8_t flags;
-    uint8_t target;             // which of the scanned targets holds it
+    uint8_t target, depth;      // which of the scanned targets holds it, and how deep that lies
     char comm[ST_WD_COMM];      // as the kernel has it, at most 15 bytes, unescaped
     uint64_t anon, shmem, swap; // bytes
 };
@@ -33,9 +33,10 @@ static inline uint64_t st_wd_process_bytes(const struct st_wd_process *p)
     return p->anon + p->shmem + p->swap;
 }
 
-// Text of /proc/PID/status. False when Name or PPid is missing. Numbers that are missing are 0 (a kernel thread, a
-// zombie). Flags: INIT and ZOMBIE.
-bool st_wd_status_parse(struct st_sv text, struct st_wd_process *ret);
+// Read /proc/PID/status to its end, however long it is (the list of groups may have 65,536 numbers; a line of more than
+// 4 KiB is cut there). False when Name or PPid is missing. Numbers that are missing are 0 (a kernel thread, a zombie).
+// Flags: INIT and ZOMBIE.
+bool st_wd_status_read(int fd, struct st_wd_process *ret);
 // Read it for one process. False when it is gone.
 bool st_wd_process_read(pid_t pid, struct st_wd_process *ret);
 
@@ -61,9 +62,10 @@ struct st_wd_processes {
     struct st_wd_process at[ST_WD_PROCESSES_MAX];
 };
 void st_wd_processes_clear(struct st_wd_processes *ps, const struct st_wd_protect *protect);
-// Add all processes of the cgroup and below it. -1: not even cgroup.procs can be read.
-int st_wd_processes_scan(struct st_wd_processes *ps, int dir, uint8_t target, uint64_t deadline_ms);
-// After the last scan: sort, and find out who is above a protected process.
+// Add all processes of the cgroup and below it. Targets may lie in each other: a process belongs to the deepest.
+// -1: not even cgroup.procs can be read.
+int st_wd_processes_scan(struct st_wd_processes *ps, int dir, uint8_t target, uint8_t depth, uint64_t deadline_ms);
+// After the last scan: sort, each process once, and find out who is above a protected process.
 void st_wd_processes_finish(struct st_wd_processes *ps);
 uint64_t st_wd_processes_bytes(const struct st_wd_processes *ps);
 
@@ -80,8 +82,10 @@ static inline bool st_wd_may_kill(const struct st_wd_process *p)
     return p->flags == 0 && p->pid > 1;
 }
 
-// SIGKILL through a pidfd that was opened before identity was checked again: same name, same cgroup subtree, alive.
-// `dir` is the target's. The pidfd (the caller closes it; readable once the process is gone), or -1.
+// A pidfd that was opened before identity was checked again: same name, same cgroup subtree, alive. `dir` is the
+// target's. The caller closes it (readable once the process is gone). -1; ST_E_NOTFOUND: it has ended, or is not it.
+int st_wd_hold_process(const struct st_wd_process *p, int dir, struct st_err *err);
+// SIGKILL through such a pidfd, which is returned; -1 as above.
 int st_wd_kill(const struct st_wd_process *p, int dir, struct st_err *err);
 // Free the anonymous memory of a killed process from here (process_mrelease). Nothing to check.
 void st_wd_reap(int pidfd);

@@ -1,4 +1,5 @@
 // Texts that processes and their owners choose: /proc/PID/status, environ, patterns. The first byte says which.
+#include "base/cleanup.h"
 #include "watchdog/ci_step.h"
 #include "watchdog/discover.h"
 #include "watchdog/victim.h"
@@ -6,13 +7,15 @@
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static void status(struct st_sv text)
 {
     struct st_wd_process p = {0};
-    if (st_wd_status_parse(text, &p)) {
+    ST_AUTO_CLOSE int fd = memfd_create("status", MFD_CLOEXEC);
+    if (pwrite(fd, text.ptr, text.len, 0) == (ssize_t)text.len && st_wd_status_read(fd, &p)) {
         assert(strlen(p.comm) < ST_WD_COMM && p.ppid >= 0);
         assert(st_wd_process_bytes(&p) <= (uint64_t)3 << 56);
     }

@@ -190,7 +190,7 @@ const struct st_wd_metrics *st_wd_watch_metrics(const struct st_wd_watch *w)
 
 // ---- signals and children -----------------------------------------------------------------------
 
-static void reaped(struct st_wd_watch *w, pid_t pid, int status, uint64_t now_ms)
+static void reaped(struct st_wd_watch *w, pid_t pid, int status)
 {
     if (pid == w->child) {
         w->child_status = status;
@@ -198,14 +198,10 @@ static void reaped(struct st_wd_watch *w, pid_t pid, int status, uint64_t now_ms
         return;
     }
     if (pid == w->opt.aide->pid) {
-        struct st_wd_aide_files files = w->opt.aide->files;
         if (w->opt.aide->fd >= 0)
             close(w->opt.aide->fd);
         w->opt.aide->fd = w->opt.aide->pid = -1;
-        if (now_ms >= w->aide_ms + AIDE_RESTART_MS && st_wd_aide_start(w->opt.aide, &files, NULL) == 0) {
-            w->aide_ms = now_ms;
-            w->opt.ladder.protect.ours[1] = w->opt.aide->pid;
-        }
+        w->opt.ladder.protect.ours[1] = 0;
         return;
     }
     if (w->opt.hook && st_wd_hook_reaped(w->opt.hook, pid))
@@ -222,7 +218,7 @@ static void on_signal(struct st_wd_watch *w, uint64_t now_ms)
         int signo = (int)s.ssi_signo, status;
         if (signo == SIGCHLD)
             for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
-                reaped(w, pid, status, now_ms);
+                reaped(w, pid, status);
         else if (!w->child)
             w->stop = signo;
         else if (s.ssi_code <= 0) // sent by somebody; what the terminal sends has reached the child already
@@ -305,6 +301,23 @@ static void earlier(uint64_t *next, uint64_t at)
         *next = at;
 }
 
+// Start the second process again when it has died, not more often than every ten seconds. When that is due; 0: it lives.
+static uint64_t keep_aide(struct st_wd_watch *w, uint64_t now_ms)
+{
+    struct st_wd_aide *a = w->opt.aide;
+    struct st_wd_aide_files files = a->files;
+    if (a->pid >= 0)
+        return 0;
+    if (now_ms >= w->aide_ms + AIDE_RESTART_MS) {
+        w->aide_ms = now_ms;
+        if (st_wd_aide_start(a, &files, NULL) == 0) {
+            w->opt.ladder.protect.ours[1] = a->pid;
+            return 0;
+        }
+    }
+    return w->aide_ms + AIDE_RESTART_MS;
+}
+
 // All that is due; when the next is (0: nothing, so no timer).
 static uint64_t step(struct st_wd_watch *w)
 {
@@ -333,6 +346,8 @@ static uint64_t step(struct st_wd_watch *w)
     if (w->opt.hook)
         earlier(&next, st_wd_hook_step(w->opt.hook, now_ms));
     earlier(&next, expire_scrapes(w, now_ms));
+    earlier(&next, st_wd_waiting_step(w, now_ms));
+    earlier(&next, keep_aide(w, now_ms));
     return next;
 }
 

@@ -67,6 +67,19 @@ static void close_fd(int *fd)
     *fd = -1;
 }
 
+// Another cgroup's limit binds now: what the judge has seen was that of the one before, and says nothing here.
+static void set_owner(struct st_wd_cell *c, uint64_t ino)
+{
+    if (c->owner_ino && c->owner_ino != ino)
+        c->judge = (struct st_wd_judge){.opaque = {0}};
+    c->owner_ino = ino;
+}
+
+static bool subscribed_to_owner(const struct st_wd_cell *c)
+{
+    return c->fd[0] >= 0 && c->subscribed_ino == c->owner_ino;
+}
+
 void st_wd_rest(struct st_wd_watch *w, uint32_t i, bool again)
 {
     struct st_wd_cell *c = &w->cells.at[i];
@@ -81,7 +94,8 @@ void st_wd_rest(struct st_wd_watch *w, uint32_t i, bool again)
             st_wd_want_rescan(w); // gone, then inotify tells; or it has no memory controller yet
             return;
         }
-        c->owner_ino = d.owner_ino;
+        set_owner(c, d.owner_ino);
+        c->subscribed_ino = d.owner_ino;
         c->fd[0] = openat(owner, "memory.events", O_RDONLY | O_CLOEXEC);
         c->fd[1] = open_trigger(d.dir_fd);
         if (c->fd[1] < 0)
@@ -142,7 +156,7 @@ static struct st_wd_bench *take_bench(struct st_wd_watch *w)
     clear(w, b);
     w->metrics.armed -= !resting;
     if (!resting)
-        st_wd_rest(w, cell, true);
+        st_wd_rest(w, cell, subscribed_to_owner(&w->cells.at[cell]));
     return b;
 }
 
@@ -162,7 +176,7 @@ bool st_wd_owner_look(struct st_wd_watch *w, struct st_wd_bench *b, uint64_t now
         return false;
     close_fd(&b->owner_dir);
     b->owner_dir = st_take_fd(&owner);
-    c->owner_ino = b->domain.owner_ino;
+    set_owner(c, b->domain.owner_ino);
     if (st_wd_dir_path(&w->opt.root, b->owner_dir, b->owner, sizeof b->owner))
         snprintf(b->owner, sizeof b->owner, "/%s", c->path);
     return true;
@@ -204,8 +218,9 @@ void st_wd_arm(struct st_wd_watch *w, uint32_t cell, uint64_t now_ms)
 {
     struct st_wd_cell *c = &w->cells.at[cell];
     struct st_wd_bench *b = c->bench ? &w->bench[c->bench - 1] : take_bench(w);
-    if (!b) { // wait: asked again when a bench comes free
-        w->waiting++;
+    if (!b) { // wait: asked again when a bench comes free, or has become quiet
+        if (!w->waiting++)
+            w->wake_ms = now_ms + QUIET_MS;
         return;
     }
     if (!c->bench && !open_bench(w, b, cell, now_ms)) {
@@ -237,11 +252,17 @@ static void wake_waiting(struct st_wd_watch *w)
     }
 }
 
+uint64_t st_wd_waiting_step(struct st_wd_watch *w, uint64_t now_ms)
+{
+    if (w->waiting && now_ms >= w->wake_ms)
+        wake_waiting(w);
+    return w->waiting ? w->wake_ms : 0;
+}
+
 void st_wd_disarm(struct st_wd_watch *w, struct st_wd_bench *b)
 {
     uint32_t cell = b->cell;
     struct st_wd_cell *c = st_wd_cell_of(w, b);
-    bool same_owner = b->domain.owner_ino == c->owner_ino && c->fd[0] >= 0;
     w->metrics.armed--;
     if (c->flags & ST_WD_C_NAMED) {
         b->resting = true;
@@ -249,7 +270,7 @@ void st_wd_disarm(struct st_wd_watch *w, struct st_wd_bench *b)
     } else {
         clear(w, b);
     }
-    st_wd_rest(w, cell, same_owner);
+    st_wd_rest(w, cell, subscribed_to_owner(c));
     wake_waiting(w);
 }
 
@@ -258,6 +279,7 @@ void st_wd_forget(struct st_wd_watch *w, uint32_t cell)
     struct st_wd_cell *c = &w->cells.at[cell];
     if (c->bench) {
         struct st_wd_bench *b = &w->bench[c->bench - 1];
+        st_wd_bench_gone(w, b);
         w->metrics.armed -= !b->resting;
         clear(w, b);
     }

@@ -41,6 +41,7 @@ struct st_wd_watch {
     uint64_t rescan_ms;  // 0: none wanted
     uint64_t metrics_ms; // when the file is to be written; 0: it is up to date
     uint64_t waiting;    // cells that found no bench
+    uint64_t wake_ms;    // when they ask again; meaningful while some wait
     struct st_wd_bench *reporting;
     uint64_t aide_ms; // when it was started last
     int stop;         // signal that asked for it
@@ -70,6 +71,8 @@ void st_wd_rest(struct st_wd_watch *w, uint32_t cell, bool again); // `again`: i
 void st_wd_arm(struct st_wd_watch *w, uint32_t cell, uint64_t now_ms);
 void st_wd_disarm(struct st_wd_watch *w, struct st_wd_bench *b);
 void st_wd_forget(struct st_wd_watch *w, uint32_t cell); // its cgroup is gone
+// Let those that found no bench ask again when that is due. When it is; 0: none waits.
+uint64_t st_wd_waiting_step(struct st_wd_watch *w, uint64_t now_ms);
 bool st_wd_owner_look(struct st_wd_watch *w, struct st_wd_bench *b, uint64_t now_ms);
 static inline struct st_wd_cell *st_wd_cell_of(struct st_wd_watch *w, const struct st_wd_bench *b)
 {
@@ -79,6 +82,8 @@ static inline struct st_wd_cell *st_wd_cell_of(struct st_wd_watch *w, const stru
 // ---- watch_judge.c
 // Take a sample, judge it, do what follows. May disarm or forget the cell.
 void st_wd_bench_step(struct st_wd_watch *w, struct st_wd_bench *b, uint64_t now_ms);
+// Its cgroup is gone: what was done about it and not told yet is told.
+void st_wd_bench_gone(struct st_wd_watch *w, struct st_wd_bench *b);
 void st_wd_watch_report(void *ctx, struct st_wd_record *r); // act_env.report
 void st_wd_metrics_changed(struct st_wd_watch *w, uint64_t now_ms, bool soon);
 struct st_sv st_wd_metrics_text(struct st_wd_watch *w); // in w->record

@@ -250,6 +250,17 @@ static void follow(struct st_wd_watch *w, struct st_wd_bench *b, uint64_t now_ms
     about_close(&a);
 }
 
+void st_wd_bench_gone(struct st_wd_watch *w, struct st_wd_bench *b)
+{
+    struct about a;
+    if (b->incident.phase != ST_WD_WAITING)
+        return;
+    w->reporting = b;
+    about_open(w, b, &a);
+    st_wd_incident_gone(&b->incident, &w->env, &a.judged, st_wd_now_ms());
+    about_close(&a);
+}
+
 void st_wd_bench_step(struct st_wd_watch *w, struct st_wd_bench *b, uint64_t now_ms)
 {
     struct st_wd_sample s;

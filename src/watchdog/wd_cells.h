@@ -27,6 +27,7 @@ enum {
 struct st_wd_cell {
     uint64_t ino;            // of the directory: a path with another inode is another cgroup
     uint64_t owner_ino;      // of the cgroup whose limit binds, when last looked
+    uint64_t subscribed_ino; // of the one whose events fd[0] tells
     uint64_t quiet_until_ms; // no new incident before
     struct st_wd_judge judge;
     uint32_t gen;   // changes when the cell is used again

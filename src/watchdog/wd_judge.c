@@ -101,7 +101,7 @@ static int sample(struct look *l, struct st_err *err)
 static void scan(struct look *l)
 {
     st_wd_processes_clear(&l->processes, &l->protect);
-    st_wd_processes_scan(&l->processes, l->dir, 0, st_wd_now_ms() + 1000);
+    st_wd_processes_scan(&l->processes, l->dir, 0, 0, st_wd_now_ms() + 1000);
     st_wd_processes_finish(&l->processes);
 }
 
