@@ -321,7 +321,7 @@ static uint64_t keep_aide(struct st_wd_watch *w, uint64_t now_ms)
 // All that is due; when the next is (0: nothing, so no timer).
 static uint64_t step(struct st_wd_watch *w)
 {
-    uint64_t next = 0, now_ms = st_wd_now_ms();
+    uint64_t now_ms = st_wd_now_ms(), next = st_wd_waiting_step(w, now_ms);
     for (size_t i = 0; i < ST_WD_BENCHES; i++) {
         struct st_wd_bench *b = &w->bench[i];
         if (!b->used || b->resting)
@@ -346,7 +346,8 @@ static uint64_t step(struct st_wd_watch *w)
     if (w->opt.hook)
         earlier(&next, st_wd_hook_step(w->opt.hook, now_ms));
     earlier(&next, expire_scrapes(w, now_ms));
-    earlier(&next, st_wd_waiting_step(w, now_ms));
+    if (w->waiting) // a bench that came free in this very step has called them
+        earlier(&next, w->wake_ms);
     earlier(&next, keep_aide(w, now_ms));
     return next;
 }
@@ -386,7 +387,7 @@ int st_wd_watch_run(struct st_wd_watch *w, pid_t child, int *ret_status, struct 
     st_wd_metrics_changed(w, st_wd_now_ms(), true);
     while (!w->stop) {
         uint64_t next = step(w);
-        if (next != set)
+        if (next != set || (next && next <= st_wd_now_ms())) // one that has fired does not fire again by itself
             set_timer(w, next);
         set = next;
         int n = epoll_wait(w->epoll, events, EVENTS_AT_ONCE, -1);

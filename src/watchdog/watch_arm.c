@@ -80,6 +80,12 @@ static bool subscribed_to_owner(const struct st_wd_cell *c)
     return c->fd[0] >= 0 && c->subscribed_ino == c->owner_ino;
 }
 
+static void wait_for_bench(struct st_wd_watch *w, uint64_t at_ms)
+{
+    w->wake_ms = w->waiting ? ST_MIN(w->wake_ms, at_ms) : at_ms;
+    w->waiting++;
+}
+
 void st_wd_rest(struct st_wd_watch *w, uint32_t i, bool again)
 {
     struct st_wd_cell *c = &w->cells.at[i];
@@ -111,7 +117,7 @@ void st_wd_rest(struct st_wd_watch *w, uint32_t i, bool again)
     if (!(c->flags & ST_WD_C_POLLED))
         st_wd_aide_say(w->opt.aide, "/%s: its memory.events tells nothing: polled every 2 s", c->path);
     c->flags |= ST_WD_C_POLLED; // a file system that tells nothing
-    st_wd_arm(w, i, st_wd_now_ms());
+    wait_for_bench(w, st_wd_now_ms());
 }
 
 // ---- armed --------------------------------------------------------------------------------------
@@ -218,9 +224,8 @@ void st_wd_arm(struct st_wd_watch *w, uint32_t cell, uint64_t now_ms)
 {
     struct st_wd_cell *c = &w->cells.at[cell];
     struct st_wd_bench *b = c->bench ? &w->bench[c->bench - 1] : take_bench(w);
-    if (!b) { // wait: asked again when a bench comes free, or has become quiet
-        if (!w->waiting++)
-            w->wake_ms = now_ms + QUIET_MS;
+    if (!b) { // asked again when one comes free, or may have become quiet
+        wait_for_bench(w, now_ms + QUIET_MS);
         return;
     }
     if (!c->bench && !open_bench(w, b, cell, now_ms)) {
@@ -238,24 +243,28 @@ void st_wd_arm(struct st_wd_watch *w, uint32_t cell, uint64_t now_ms)
 }
 
 // The cells that waited for a bench are still subscribed to nothing: let them ask again.
-static void wake_waiting(struct st_wd_watch *w)
+static void wake_waiting(struct st_wd_watch *w, uint64_t now_ms)
 {
     if (!w->waiting)
         return;
     w->waiting = 0;
     for (uint32_t i = 0; i < w->cells.high; i++) {
         struct st_wd_cell *c = &w->cells.at[i];
-        if ((c->flags & ST_WD_C_LIVE) && (c->flags & ST_WD_C_MATCHED) && !c->bench && c->fd[0] >= 0) {
-            subscribe(w, i, 0, true); // not read: what happened since still counts
-            subscribe(w, i, 1, true);
+        if (!(c->flags & ST_WD_C_LIVE) || !(c->flags & ST_WD_C_MATCHED) || c->bench || c->fd[0] < 0)
+            continue;
+        if (c->flags & ST_WD_C_POLLED) {
+            st_wd_arm(w, i, now_ms);
+            continue;
         }
+        subscribe(w, i, 0, true); // not read: what happened since still counts
+        subscribe(w, i, 1, true);
     }
 }
 
 uint64_t st_wd_waiting_step(struct st_wd_watch *w, uint64_t now_ms)
 {
-    if (w->waiting && now_ms >= w->wake_ms)
-        wake_waiting(w);
+    if (now_ms >= w->wake_ms)
+        wake_waiting(w, now_ms);
     return w->waiting ? w->wake_ms : 0;
 }
 
@@ -271,7 +280,7 @@ void st_wd_disarm(struct st_wd_watch *w, struct st_wd_bench *b)
         clear(w, b);
     }
     st_wd_rest(w, cell, subscribed_to_owner(c));
-    wake_waiting(w);
+    wake_waiting(w, st_wd_now_ms());
 }
 
 void st_wd_forget(struct st_wd_watch *w, uint32_t cell)
@@ -285,5 +294,5 @@ void st_wd_forget(struct st_wd_watch *w, uint32_t cell)
     }
     close_fd(&c->fd[0]);
     close_fd(&c->fd[1]);
-    wake_waiting(w);
+    wake_waiting(w, st_wd_now_ms());
 }

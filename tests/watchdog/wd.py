@@ -218,6 +218,9 @@ def test_tree():
         hang_ends(root)
         dry_run(root)
         slow(root)
+        nested(root)
+        gone(root)
+        many(root)
         broken(root)
         scrape(root)
         small_memlock(root)
@@ -254,6 +257,68 @@ def hang_ends(root):
     for p in (small, agent):
         p.kill()
         p.wait()
+
+
+def nested(root):
+    """The pod and the container in it are both watched: each process once, and what descends to an agent is never killed."""
+    pod, box = Cgroup(root, "nest/pod"), Cgroup(root, "nest/pod/box", limit=400)
+    above = subprocess.Popen([sys.executable, "-c", "import os, subprocess, sys, time; b = b'x' * (36 << 20)\n"
+                              "p = subprocess.Popen([sys.executable, '-c', 'open(\"/proc/self/comm\", \"w\").write(\"Runner.Worker\"); "
+                              "print(1, flush=True); import time; time.sleep(100)'], stdout=subprocess.PIPE)\n"
+                              "p.stdout.readline(); print(p.pid, flush=True); time.sleep(100)"], stdout=subprocess.PIPE)
+    agent, culprit = int(above.stdout.readline()), hog()
+    box.write("cgroup.procs", f"{above.pid}\n{agent}\n{culprit.pid}\n")
+    os.unlink(os.path.join(root, "evidence.jsonl"))
+    w = Watch(root, "--match", "nest/pod/**")
+    let_go_by([(pod, REST), (box, REST)], 2)
+    took = let_go_by([(pod, HANG)], 30, lambda: culprit.poll() is not None or above.poll() is not None)
+    let_go_by([(pod, REST)], 3)
+    ok(culprit.poll() == -signal.SIGKILL and above.poll() is None, "one watched cgroup in the other: the largest is above an agent, and lives", took)
+    records, log = w.end()
+    acts = [(r["cgroup"]["path"], r["action"]["rung"], r["action"]["outcome"]) for r in records if r["kind"] == "action"]
+    ok(acts == [("nest/pod/box", "culprit", "done")], f"evidence names the inner: {acts}", log)
+    above.kill()
+    above.wait()
+    os.kill(agent, signal.SIGKILL)
+
+
+def gone(root):
+    """systemd removes a scope as soon as it is empty: what was done about it is told all the same."""
+    g, p = Cgroup(root, "run/a.scope"), hog()
+    g.write("cgroup.procs", f"{p.pid}\n")
+    os.unlink(os.path.join(root, "evidence.jsonl"))
+    w = Watch(root, "--match", "run/*")
+    let_go_by([(g, REST)], 2)
+    for _ in range(300):
+        g.step(0.1, **HANG)
+        try:
+            p.wait(0.1)
+        except subprocess.TimeoutExpired:
+            continue
+        os.rename(g.dir, root + "/away")  # within the tenth of a second that the watchdog waits for memory to come back
+        break
+    time.sleep(1)
+    records, log = w.end()
+    acts = [r["action"] for r in records if r["kind"] == "action"]
+    ok([(a["rung"], a["outcome"]) for a in acts] == [("culprit", "done")] and "its cgroup is gone" in acts[0]["detail"],
+       "a cgroup that goes with its process: the record is there", f"{acts}\n{log}")
+    valid(records)
+
+
+def many(root):
+    """More cgroups at their limit than can be watched closely at once: the one that hangs is found all the same."""
+    groups = [Cgroup(root, f"many/g{i:02}") for i in range(70)]
+    p = hog()
+    groups[-1].write("cgroup.procs", f"{p.pid}\n")
+    w = Watch(root, "--match", "many/*")
+    for _ in range(4):
+        for g in groups:
+            g.step(1, **CACHE)
+        time.sleep(1)
+    took = let_go_by([(groups[-1], HANG)], 40, lambda: p.poll() is not None)
+    ok(p.poll() == -signal.SIGKILL, f"one of seventy full ones hangs: ended after {took:.0f} s", w.end()[1])
+    p.kill()
+    p.wait()
 
 
 def slow(root):
