@@ -373,7 +373,7 @@ const struct st_verb st_verb_kubernetes = {
     .n_opts = ST_LEN(options),
     .options_size = sizeof(struct st_act_options),
     .examples = {{"As the watchdog's hook in a DaemonSet",
-                  "stella-watchdog run --match '*kubepods*/*' --hook 'stella-act kubernetes'"},
+                  "stella-watchdog run --match '**/*kubepods*/**' --hook 'stella-act kubernetes'"},
                  {"See what a record would lead to",
                   "stella-act kubernetes --record record.json --end always --dry-run"},
                  {"List dead runners that count as running", "stella-act kubernetes --find-zombies"},

@@ -20,7 +20,6 @@
 #define SETTLE_MS 2500 // for the judge to see what a rung that freed memory has done
 #define STEP_MS 50
 #define FRESH_MS 100    // memory of a process that is gone comes back a moment later
-#define CULPRIT_SHARE 8 // an eighth of the pinned memory: who holds less is not to blame
 
 static bool must_end(const struct st_wd_judged *j)
 {
@@ -178,7 +177,7 @@ static enum st_wd_did culprit(struct st_wd_incident *i, struct st_wd_act_env *en
         return ST_WD_DID_NOT;
     }
     st_quantity_human(st_wd_process_bytes(p), held);
-    if (st_wd_process_bytes(p) < j->verdict->n.pinned / CULPRIT_SHARE) {
+    if (st_wd_process_bytes(p) < j->verdict->n.pinned / ST_WD_CULPRIT_SHARE) {
         snprintf(i->detail, sizeof i->detail, "no single process is to blame: the largest, %d (%s), holds %s",
                  (int)p->pid, p->comm, held);
         return ST_WD_DID_NOT;
@@ -227,7 +226,7 @@ static enum st_wd_did tree(struct st_wd_incident *i, struct st_wd_act_env *env, 
         return ST_WD_DID_NOT;
     }
     const struct st_wd_process *top = st_wd_tree_top(env->processes, p);
-    if (tree_bytes(env->processes, top) < j->verdict->n.pinned / CULPRIT_SHARE) {
+    if (tree_bytes(env->processes, top) < j->verdict->n.pinned / ST_WD_CULPRIT_SHARE) {
         snprintf(i->detail, sizeof i->detail, "no tree of processes is to blame: that of %d (%s) holds next to nothing",
                  (int)top->pid, top->comm);
         return ST_WD_DID_NOT;

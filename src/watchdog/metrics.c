@@ -129,9 +129,9 @@ static void actions(struct st_out *o, const struct st_wd_metrics *m)
     head(o, "actions_total", "counter", "Rungs of the ladder that were tried.");
     for (int r = 0; r < ST_WD_RUNG_COUNT; r++)
         for (int k = 0; k < ST_WD_OUTCOME_COUNT; k++)
-            if (m->actions[r][k])
-                st_out_fmt(o, "stella_watchdog_actions_total{rung=\"%s\",outcome=\"%s\"} %llu\n", st_wd_rungs[r].word,
-                           st_wd_outcome_words[k], (unsigned long long)m->actions[r][k]);
+            // From 0 on: increase() does not see a series that begins with 1.
+            st_out_fmt(o, "stella_watchdog_actions_total{rung=\"%s\",outcome=\"%s\"} %llu\n", st_wd_rungs[r].word,
+                       st_wd_outcome_words[k], (unsigned long long)m->actions[r][k]);
     head(o, "action_latency_seconds", "summary", "From the decision to the effect.");
     for (int r = 0; r < ST_WD_RUNG_COUNT; r++)
         if (m->latencies[r])

@@ -69,6 +69,7 @@ int st_wd_processes_scan(struct st_wd_processes *ps, int dir, uint8_t target, ui
 void st_wd_processes_finish(struct st_wd_processes *ps);
 uint64_t st_wd_processes_bytes(const struct st_wd_processes *ps);
 
+#define ST_WD_CULPRIT_SHARE 8 // who holds less than an eighth of the pinned memory is not to blame
 // The largest process that may be killed, or NULL.
 const struct st_wd_process *st_wd_culprit(const struct st_wd_processes *ps);
 // The largest of all, also when it is protected: for the report.

@@ -56,12 +56,13 @@ const struct st_verb st_verb_wd_replay = {
     .summary = "judge recorded samples again",
     .args = "FILE...",
     .about = "Judges traces (run --record) and evidence records (run --evidence, judge --format json) again, with the "
-             "rules of this version. Needs no cgroup and no permission.",
+             "rules of this version, as far as they do not hang on what was seen before the first sample. A file of "
+             "records is taken as one series: pick one incident, or one cgroup. Needs no cgroup and no permission.",
     .max_args = ST_ARGS_MAX,
     .opts = replay_opts,
     .n_opts = ST_LEN(replay_opts),
     .options_size = sizeof(struct replay),
-    .examples = {{"See why it acted", "stella-watchdog replay /var/log/oom.jsonl"},
+    .examples = {{"See why it acted", "grep -h '\"id\":\"ID\"' /var/log/oom.jsonl | stella-watchdog replay -"},
                  {"Every step, for a program", "stella-watchdog replay --every --format json ci_job1.trace"}},
     .run = run_replay,
 };
@@ -101,7 +102,7 @@ static const struct st_term exit_codes[] = {
     {"0", "done"},
     {"1", "failed, or an ability that --require names cannot be had"},
     {"2", "bad input or usage"},
-    {"4", "there is no such cgroup, file or command"},
+    {"4", "there is no such cgroup, mount or command"},
     {"137", "exec: the command died of memory; any other status of exec is the command's own"},
     {NULL, NULL},
 };

@@ -48,8 +48,9 @@ static const struct st_opt opts[] = {
     {.name = "protect",
      .arg = "NAMES",
      ST_OPT_LIST_AT(struct options, protect),
-     .help = "never kill processes of these names, separated by commas, nor what they descend from; beside agents, "
-             "container runtimes and inits"},
+     .help = "never kill processes of these names, separated by commas, nor what they descend from; beside "
+             "Runner.Listener, Runner.Worker, dockerd, containerd, containerd-shim, runc, systemd, init, tini, "
+             "dumb-init and every pid 1 of a namespace"},
     {.name = "evidence",
      .arg = "FILE",
      ST_OPT_STRING_AT(struct options, evidence),
@@ -285,18 +286,19 @@ const struct st_verb st_verb_wd_run = {
     .about =
         "Watches cgroups and sleeps until one runs into its memory limit. One that is merely full of cache is left "
         "alone. One that is live-locked is ended: first the process that holds most memory, then its tree, then the "
-        "cgroup; never agents, container runtimes and inits.\n\n"
+        "watched cgroup that holds it (a container, or its pod where only that is watched); never agents, container "
+        "runtimes and inits (--protect).\n\n"
         "What cannot be done here (a read-only mount, no permission) is said at the start, and the rest goes on.",
     .opts = opts,
     .n_opts = ST_LEN(opts),
     .options_size = sizeof(struct options),
     .examples = {{"See what it would do to the pods of this node",
-                  "stella-watchdog run --match 'kubepods*/**/cri-containerd-*' --dry-run"},
+                  "stella-watchdog run --match '**/*kubepods*/**' --dry-run"},
                  {"Guard one cgroup, and kill no more than the culprit",
                   "stella-watchdog run --cgroup /system.slice/ci.service --act culprit"},
                  {"Keep evidence and metrics",
                   "stella-watchdog run --match 'ci/*' --evidence /var/log/oom.jsonl --metrics 127.0.0.1:9101"},
                  {"Hand over what is left to stella-act",
-                  "stella-watchdog run --match 'kubepods*/**' --hook 'stella-act kubernetes'"}},
+                  "stella-watchdog run --match '**/*kubepods*/**' --hook 'stella-act kubernetes'"}},
     .run = run,
 };

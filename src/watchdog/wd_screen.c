@@ -31,7 +31,7 @@ static void headline(struct st_out *o, const struct st_wd_screen *s)
         return;
     }
     st_duration_human((uint64_t)v->seconds, since);
-    st_out_puts(o, st_wd_state_must_end(v->state) ? "  HUNG: " : "  ");
+    st_out_puts(o, !st_wd_state_must_end(v->state) ? "  " : v->act ? "  HUNG: " : "  PERHAPS HUNG: ");
     st_out_fmt(o, "%s\n  (%s, for %s)\n", st_wd_state_text(v->state), st_wd_state_word(v->state), since);
     if (st_wd_state_must_end(v->state) && !v->act)
         st_out_fmt(o, "  not to be ended yet: %s\n", st_wd_hold_text(v->hold));
@@ -153,17 +153,27 @@ static void end_it(struct st_out *o, const struct st_wd_screen *s)
 {
     char text[900], held[ST_QUANTITY_TEXT];
     const struct st_wd_process *p = st_wd_culprit(s->processes);
-    if (p)
+    bool to_blame = p && st_wd_process_bytes(p) >= s->verdict->n.pinned / ST_WD_CULPRIT_SHARE;
+    if (to_blame)
         snprintf(text, sizeof text, "End %s: kill -9 %d frees up to %s, and the job around it can report its failure.",
                  p->comm, (int)p->pid, human(st_wd_process_bytes(p), held));
     else
         snprintf(text, sizeof text,
-                 "No single process is to be killed. End all of it: echo 1 > cgroup.kill in its "
-                 "directory.");
+                 "No single process holds it (tmpfs, shared memory, or many small ones). End all of it: echo 1 > "
+                 "cgroup.kill in its directory.");
     wrapped(o, text);
     wrapped(o, "The kernel will not do it: each reclaim still frees some page, so it never declares out-of-memory.");
     more_memory(o, s, "Then give");
     snprintf(text, sizeof text, "So that this ends by itself next time: stella-watchdog run --cgroup /" ST_SV_FMT,
+             ST_SV_ARG(st_sv_sub(s->path, 0, 500)));
+    wrapped(o, text);
+}
+
+static void look_again(struct st_out *o, const struct st_wd_screen *s)
+{
+    char text[700];
+    wrapped(o, "End nothing yet. A healthy job may look like this for some seconds. Look longer:");
+    snprintf(text, sizeof text, "stella-watchdog judge --seconds 30 /" ST_SV_FMT,
              ST_SV_ARG(st_sv_sub(s->path, 0, 500)));
     wrapped(o, text);
 }
@@ -183,6 +193,8 @@ static void advice(struct st_out *o, const struct st_wd_screen *s)
     st_out_puts(o, "\n  WHAT TO DO\n");
     if (s->verdict->n.limit == ST_WD_NONE)
         wrapped(o, "Nothing here. If the whole host is short of memory, look at the host.");
+    else if (st_wd_state_must_end(s->verdict->state) && !s->verdict->act)
+        look_again(o, s);
     else if (st_wd_state_must_end(s->verdict->state))
         end_it(o, s);
     else if (s->verdict->hold == ST_WD_HOLD_PROGRESS && s->verdict->n.mapped_left < 0) {

@@ -17,7 +17,7 @@ SOURCE = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__))
 DEPLOY = os.path.join(SOURCE, "deploy", "watchdog")
 METRICS = {"state", "pinned_bytes", "limit_bytes", "cache_room_bytes", "major_faults_total", "stall_seconds_total",
            "verdicts_total", "actions_total", "action_latency_seconds_sum", "action_latency_seconds_count", "wakeups_total",
-           "psi_blind", "cgroups"}
+           "psi_blind", "cgroups", "records_dropped_total", "hooks_dropped_total", "hooks_killed_total"}
 
 
 def sh(*args, **kw):
