@@ -109,6 +109,12 @@ static double wait_weight(const struct st_wd_facts *f, const struct st_wd_policy
     return full * (steady ? p->unsure_weight : computes(f, p) ? 0.5 : 1) * seen_waiting(f, p);
 }
 
+// The room still works as a cache, and all CPU time goes into that: its programs get next to nothing done.
+static bool system_only(const struct st_wd_facts *f, const struct st_wd_policy *p)
+{
+    return f->n.mapped_left >= 0 && f->n.mapped_left <= p->lost && f->user_share >= 0 && f->user_share <= p->user_gone;
+}
+
 // How much a second of THRASH counts; 0: it is none.
 static double thrash_weight(const struct st_wd_facts *f, const struct st_wd_policy *p)
 {
@@ -119,7 +125,9 @@ static double thrash_weight(const struct st_wd_facts *f, const struct st_wd_poli
         return f->n.room_turnover_s <= p->sure_turnover_s ? p->sure_weight : 1;
     if (wait)
         return wait_weight(f, p, 1);
-    return lean && dropped(f, p, p->kept_unsure) ? p->unsure_weight * seen_waiting(f, p) : 0;
+    if (lean && (dropped(f, p, p->kept_unsure) || system_only(f, p)))
+        return p->unsure_weight * seen_waiting(f, p);
+    return 0;
 }
 
 struct st_wd_evidence st_wd_rules(const struct st_wd_facts *f, const struct st_wd_policy *p)

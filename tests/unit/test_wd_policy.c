@@ -248,6 +248,17 @@ static void test_wd_policy_leaves_alone(void)
     live(&r, &w, 40);
     double t = r.act_at - 10;
     TAP_OK(t > 15 && t < 25 && r.v.state == ST_WD_THRASH, "one that hardly is a cache: act after %.2f s", t);
+    w.kept = 2500, w.user = 0.01; // works as a cache, and that is all it works for
+    begin(&r);
+    live(&r, &warm, 10);
+    live(&r, &w, 40);
+    t = r.act_at - 10;
+    TAP_OK(t > 15 && t < 25 && r.v.state == ST_WD_THRASH, "a cache that leaves its programs nothing: act after %.2f s", t);
+    w.user = 0.05;
+    begin(&r);
+    live(&r, &warm, 10);
+    live(&r, &w, 100);
+    TAP_OK(r.act_at < 0 && r.v.state == ST_WD_FILE_THRASH, "one that leaves them a little: slow");
     w = growing; // a build on a slow machine: code is read again, and its processes compute
     w.anon = 300, w.cache = 200, w.mapped = 150, w.user = 0.4, w.system = 0.5;
     t = acts_after(&w, 8);
