@@ -19,7 +19,7 @@
 #define PAUSE_MS 1000  // before the next rung, when one has freed nothing
 #define SETTLE_MS 2500 // for the judge to see what a rung that freed memory has done
 #define STEP_MS 50
-#define FRESH_MS 100    // memory of a process that is gone comes back a moment later
+#define FRESH_MS 100 // memory of a process that is gone comes back a moment later
 
 static bool must_end(const struct st_wd_judged *j)
 {

@@ -25,8 +25,8 @@ static enum st_wd_did refuse(struct st_wd_incident *i, const char *why)
 // The limit must be the watched cgroup's own, and memory.max. Why it is not, or NULL.
 static const char *not_ours(const struct st_wd_judged *j)
 {
-    return j->owner_ino != j->targets[0].ino ? "the limit belongs to a cgroup that is not watched"
-           : j->verdict->n.limit_is_high     ? "memory.high binds, not memory.max"
+    return j->owner_ino != j->targets[0].ino   ? "the limit belongs to a cgroup that is not watched"
+           : j->verdict->n.limit_is_high       ? "memory.high binds, not memory.max"
            : j->verdict->n.limit == ST_WD_NONE ? "it has no limit"
                                                : NULL;
 }
@@ -42,8 +42,8 @@ static bool host_has(uint64_t bytes)
            kib * 1024 >= 2 * bytes + HOST_SPARE;
 }
 
-static enum st_wd_did set(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j, const char *file,
-                const char *now, const char *then)
+static enum st_wd_did set(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j,
+                          const char *file, const char *now, const char *then)
 {
     const struct st_wd_target *t = &j->targets[0];
     if (!st_wd_aide_hold(env->aide, t->path, t->ino, file, then))

@@ -100,8 +100,8 @@ struct st_wd_verdict {
     struct st_wd_numbers n;
 };
 
-// Thresholds. st_wd_policy_default is the one measured set (policy.c; docs/WATCHDOG.md lists those that tell a hang from
-// health with the margin on both sides); tests and `replay` may pass others.
+// Thresholds. st_wd_policy_default is the one measured set (policy.c; docs/WATCHDOG.md lists those that tell a hang
+// from health with the margin on both sides); tests and `replay` may pass others.
 struct st_wd_policy {
     double warn_s, act_s;      // bucket seconds
     double act_blind_s;        // seconds a must-end state needs without PSI

@@ -43,11 +43,12 @@ static void gone(void *ctx, uint32_t cell)
 static void refused(void *ctx, struct st_sv path)
 {
     struct st_wd_watch *w = ctx;
-    st_wd_aide_say(w->opt.aide,
-                   "/" ST_SV_FMT
-                   " is left out, and what leads from it to this watchdog or to process 1, which is in it (--allow-self "
-                   "watches it all the same)",
-                   ST_SV_ARG(path));
+    st_wd_aide_say(
+        w->opt.aide,
+        "/" ST_SV_FMT
+        " is left out, and what leads from it to this watchdog or to process 1, which is in it (--allow-self "
+        "watches it all the same)",
+        ST_SV_ARG(path));
 }
 
 void st_wd_want_rescan(struct st_wd_watch *w)
@@ -301,7 +302,8 @@ static void earlier(uint64_t *next, uint64_t at)
         *next = at;
 }
 
-// Start the second process again when it has died, not more often than every ten seconds. When that is due; 0: it lives.
+// Start the second process again when it has died, not more often than every ten seconds. When that is due; 0: it
+// lives.
 static uint64_t keep_aide(struct st_wd_watch *w, uint64_t now_ms)
 {
     struct st_wd_aide *a = w->opt.aide;

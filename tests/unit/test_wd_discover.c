@@ -153,8 +153,8 @@ static void test_tree(void)
     make(root, "pods/cup/cdown", self);
     st_wd_discover_events(&d);
     st_wd_discover_rescan(&d);
-    TAP_OK(refused == 3 && cells.matched == 3, "of a chain that leads to this process the uppermost is told, and once: %d",
-           refused);
+    TAP_OK(refused == 3 && cells.matched == 3,
+           "of a chain that leads to this process the uppermost is told, and once: %d", refused);
     // Lost events: the rescan finds both ways.
     char buf[4096];
     drop(root, "pods/p2/c1");
@@ -173,9 +173,9 @@ static void test_tree(void)
     st_wd_cells_release(&cells);
     char command[200];
     snprintf(command, sizeof command, "%s", base);
-    static const char *const all[] = {"pods/p2/x/c2",  "pods/p2/x",     "pods/p2/c9", "pods/p2/c10",
-                                      "pods/p2/cself", "pods/p2/cinit", "pods/cup/cdown", "pods/cup", "pods/p2",    "pods/p1",
-                                      "pods",          "one",           "other",      "filler"};
+    static const char *const all[] = {
+        "pods/p2/x/c2", "pods/p2/x", "pods/p2/c9", "pods/p2/c10", "pods/p2/cself", "pods/p2/cinit", "pods/cup/cdown",
+        "pods/cup",     "pods/p2",   "pods/p1",    "pods",        "one",           "other",         "filler"};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         drop(root, all[i]);
     rmdir(base);

@@ -234,14 +234,16 @@ static void test_wd_policy_leaves_alone(void)
     live(&r, &warm, 10);
     live(&r, &w, 20);
     TAP_OK(r.act_at > 0 && r.act_at < 17, "what had more room before: act after %.2f s", r.act_at - 10);
-    struct world index = w; // it reads itself in, then a heap grows into its room, and still more is mapped than in peace
+    struct world index =
+        w; // it reads itself in, then a heap grows into its room, and still more is mapped than in peace
     index.anon = 100, index.cache = 400, index.mapped = 50, index.mapped_grows = 20, index.kept = 900;
     begin(&r);
     live(&r, &idle, 10);
     live(&r, &index, 16);
     index.anon = 250, index.anon_grows = 15, index.cache = 250, index.mapped = 240, index.mapped_grows = -15;
     live(&r, &index, 12);
-    TAP_OK(r.act_at < 0 && !r.seen[ST_WD_THRASH], "an index that gives way to a heap (%.2f of its peace)", r.v.n.mapped_left);
+    TAP_OK(r.act_at < 0 && !r.seen[ST_WD_THRASH], "an index that gives way to a heap (%.2f of its peace)",
+           r.v.n.mapped_left);
     w.kept = 900, w.mem_some = 0.5; // between the two
     begin(&r);
     live(&r, &warm, 10);
@@ -253,7 +255,8 @@ static void test_wd_policy_leaves_alone(void)
     live(&r, &warm, 10);
     live(&r, &w, 40);
     t = r.act_at - 10;
-    TAP_OK(t > 15 && t < 25 && r.v.state == ST_WD_THRASH, "a cache that leaves its programs nothing: act after %.2f s", t);
+    TAP_OK(t > 15 && t < 25 && r.v.state == ST_WD_THRASH, "a cache that leaves its programs nothing: act after %.2f s",
+           t);
     w.user = 0.05;
     begin(&r);
     live(&r, &warm, 10);

@@ -134,7 +134,8 @@ static void test_long_status(void)
         fprintf(f, "%d ", 1000000 + i);
     fputs("\nNSpid:\t9\t1\nRssAnon:\t 100 kB\n", f);
     rewind(f);
-    TAP_OK(st_wd_status_read(fileno(f), &p) && !strcmp(p.comm, "many") && p.anon == 100 * 1024 && p.flags == ST_WD_P_INIT,
+    TAP_OK(st_wd_status_read(fileno(f), &p) && !strcmp(p.comm, "many") && p.anon == 100 * 1024 &&
+               p.flags == ST_WD_P_INIT,
            "status: what stands behind 65,536 groups");
     for (size_t length = 4080; length < 4110; length++) { // ends at, before and behind the buffer's
         rewind(f);
