@@ -16,6 +16,14 @@ enum st_wd_did {
 // Look who holds the memory: the process to end, or NULL; fills culprit, held_share and target_ino.
 const struct st_wd_process *st_wd_act_choose(struct st_wd_incident *i, struct st_wd_act_env *env,
                                              const struct st_wd_judged *j);
+// Which CI run is it (kept in i->github), and a line into its log? Within `ms`.
+enum st_wd_line st_wd_act_ask_step(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_process *p,
+                                   struct st_sv message, unsigned ms);
+
+// The rungs. Each does its thing and says in i->detail what it did (or, in a dry run, would do).
+enum st_wd_did st_wd_act_culprit(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j);
+enum st_wd_did st_wd_act_tree(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j);
+enum st_wd_did st_wd_act_cgroup(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j);
 // Raise the limit by a tenth, or freeze; the aide puts it back when this process dies.
 enum st_wd_did st_wd_act_relieve(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j);
 // 1: measured and undone, 0: still on.

@@ -1,6 +1,5 @@
-// Evidence: one JSON object on one line per verdict and per action (docs/schema/stella-watchdog-1.schema.json). It goes
-// to
-// --evidence and to the hook, and `replay` reads its samples.
+// Evidence: one JSON object on one line per verdict and per action (docs/schema/stella-watchdog-1.schema.json). It
+// goes to --evidence and to the hook, and `replay` reads its samples.
 #ifndef ST_WATCHDOG_EVIDENCE_H
 #define ST_WATCHDOG_EVIDENCE_H
 
