@@ -193,8 +193,9 @@ void st_wd_abilities_probe(struct st_wd_abilities *a, int dir)
     probe_processes(a, dir);
 }
 
-void st_wd_abilities_protect_self(struct st_wd_abilities *a)
+void st_wd_abilities_protect_self(struct st_wd_abilities *a, pid_t aide)
 {
+    char path[48];
     // What is there now is read in and stays; what is mapped later (large tables, little used) when it is touched.
     // Under RLIMIT_MEMLOCK a mapping that goes beyond it would fail (mm/mmap.c, mlock_future_check), so then it is not
     // asked for.
@@ -208,4 +209,6 @@ void st_wd_abilities_protect_self(struct st_wd_abilities *a)
              locked ? "only what is mapped at the start is locked" : "it is less than what is mapped");
     found(a, ST_WD_CAN_OOM_ADJ, st_wd_write_at(AT_FDCWD, "/proc/self/oom_score_adj", "-999", 0) == 0,
           "/proc/self/oom_score_adj");
+    snprintf(path, sizeof path, "/proc/%d/oom_score_adj", (int)aide); // forked before: it has not inherited that
+    st_wd_write_at(AT_FDCWD, path, "-999", 0);
 }

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 // The PSI trigger: 400 ms of stall within 2 s. Windows of whole 2 s need no capability and no kernel thread (6.4 on;
 // kernel/sched/psi.c, psi_trigger_create).
@@ -45,7 +46,7 @@ int st_wd_ability_find(struct st_sv word, enum st_wd_ability *ret, struct st_err
 
 // Try all that concern a cgroup (its directory, open for reading or O_PATH). Does not change it.
 void st_wd_abilities_probe(struct st_wd_abilities *a, int dir);
-// Lock memory, leave the OOM killer's list: done as far as allowed, and recorded.
-void st_wd_abilities_protect_self(struct st_wd_abilities *a);
+// Lock memory, leave the OOM killer's list, with the second process: done as far as allowed, and recorded.
+void st_wd_abilities_protect_self(struct st_wd_abilities *a, pid_t aide);
 
 #endif

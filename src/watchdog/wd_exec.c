@@ -204,7 +204,7 @@ static int watch(struct job *j, struct st_wd_aide *aide, int *ret_status, struct
                                     .quiet = true};
     st_wd_ladder_init(&w.ladder);
     getrlimit(RLIMIT_NOFILE, &j->nofile);
-    st_wd_abilities_protect_self(&abilities);
+    st_wd_abilities_protect_self(&abilities, aide->pid);
     struct st_wd_watch *watch = st_wd_watch_new(&w, err);
     pid_t child = watch ? start(j, err) : -1;
     int status = 0, rc = child < 0 ? -1 : st_wd_watch_run(watch, child, &status, err);

@@ -256,7 +256,7 @@ static int run_with(struct run *r, struct st_err *err)
     r->watch.aide = &r->aide;
     if (open_files(r, err) || st_wd_aide_start(&r->aide, &r->files, err))
         return -1;
-    st_wd_abilities_protect_self(&r->abilities);
+    st_wd_abilities_protect_self(&r->abilities, r->aide.pid);
     if (tell_abilities(r, err))
         return -1;
     struct st_wd_watch *w = st_wd_watch_new(&r->watch, err);
