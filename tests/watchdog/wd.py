@@ -218,6 +218,7 @@ def test_tree():
         hang_ends(root)
         dry_run(root)
         slow(root)
+        judged(root)
         nested(root)
         gone(root)
         many(root)
@@ -257,6 +258,32 @@ def hang_ends(root):
     for p in (small, agent):
         p.kill()
         p.wait()
+
+
+def judged(root):
+    """What the person on call sees: whom to end when it is sure, and to look longer when it is not; a process that holds little is not named."""
+    g, p = Cgroup(root, "hung/job"), hog("node")
+    few, small = Cgroup(root, "hung/tmpfs", limit=400), hog("tar")
+    g.write("cgroup.procs", f"{p.pid}\n")
+    few.write("cgroup.procs", f"{small.pid}\n")
+    screens = {}
+    looks = [threading.Thread(target=lambda n=n, path=path: screens.update({(path, n): run("judge", "--mount", root, "--seconds", n, path).stdout}))
+             for n, path in (("2", "hung/job"), ("8", "hung/job"), ("8", "hung/tmpfs"))]
+    let_go_by([(g, HANG), (few, HANG)], 1)
+    for x in looks:
+        x.start()
+    let_go_by([(g, HANG), (few, HANG)], 10)
+    for x in looks:
+        x.join()
+    for q in (p, small):
+        q.kill()
+        q.wait()
+    sure, early, nobody = screens["hung/job", "8"], screens["hung/job", "2"], screens["hung/tmpfs", "8"]
+    ok("\n  HUNG: " in sure and f"kill -9 {p.pid} " in sure, "judge: it hangs, and whom to end", sure)
+    ok("PERHAPS HUNG: " in early and "kill" not in early.split("WHAT TO DO")[1] and "judge --seconds 30 /hung/job" in early,
+       "judge: not sure yet, so look longer", early)
+    ok("\n  HUNG: " in nobody and "kill -9" not in nobody and "cgroup.kill" in nobody, "judge: nobody in it holds the memory", nobody)
+    ok(all(len(x.splitlines()) <= 30 for x in screens.values()), "judge: one screen each")
 
 
 def nested(root):
