@@ -50,6 +50,7 @@ type_ 'stella scanner jobs list --status failed --last 1h'
 type_ "stella image inspect <image-ref> --format json | jq '.size'"
 type_ 'stella scanner config get worker.memory_limit'
 type_ 'stella doctor --check check.scanner.memory-usage'
+# shellcheck disable=SC2016 # the guest's shell expands it
 type_ 'stella scanner jobs show "$(stella scanner jobs list --status failed --format json | jq -r ".[0].id")"'
 type_ 'stella scan image --image <image-ref> --profile-memory'
 type_ 'stella scanner logs --filter "sbom" --level debug --last 30m'
