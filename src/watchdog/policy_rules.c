@@ -101,12 +101,14 @@ static double seen_waiting(const struct st_wd_facts *f, const struct st_wd_polic
     return f->psi ? 1 : p->act_s / p->act_blind_s;
 }
 
-// How much a second in which all wait counts. Less while the processes compute, still less while the room does not
-// shrink and some do not wait (an index of which much is hot), and where PSI does not say who waits.
+// How much a second in which all wait counts. Less while the processes compute, still less where they do and the room
+// works as a cache, or while the room does not shrink and some do not wait (an index of which much is hot), and where
+// PSI does not say who waits.
 static double wait_weight(const struct st_wd_facts *f, const struct st_wd_policy *p, double full)
 {
     bool steady = f->psi && !shrinks(f, p) && f->stall < p->all_waiting;
-    return full * (steady ? p->unsure_weight : computes(f, p) ? 0.5 : 1) * seen_waiting(f, p);
+    bool works = computes(f, p) && f->n.kept_per_fault > p->kept; // a build on a slow disk
+    return full * (steady || works ? p->unsure_weight : computes(f, p) ? 0.5 : 1) * seen_waiting(f, p);
 }
 
 // The room still works as a cache, and all CPU time goes into that: its programs get next to nothing done.
