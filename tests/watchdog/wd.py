@@ -219,6 +219,7 @@ def test_tree():
         dry_run(root)
         slow(root)
         judged(root)
+        one_after_the_other(root)
         nested(root)
         gone(root)
         many(root)
@@ -284,6 +285,27 @@ def judged(root):
        "judge: not sure yet, so look longer", early)
     ok("\n  HUNG: " in nobody and "kill -9" not in nobody and "cgroup.kill" in nobody, "judge: nobody in it holds the memory", nobody)
     ok(all(len(x.splitlines()) <= 30 for x in screens.values()), "judge: one screen each")
+
+
+def one_after_the_other(root):
+    """What hangs slowly in the room that the first one left: the next process is ended, not all of them."""
+    g, first, second = Cgroup(root, "two/job"), hog("cc1"), hog("cc1plus")
+    agent = hog("Runner.Worker")
+    g.write("cgroup.procs", f"{first.pid}\n{second.pid}\n{agent.pid}\n")
+    os.unlink(os.path.join(root, "evidence.jsonl"))
+    w = Watch(root, "--cgroup", "two/job")
+    let_go_by([(g, REST)], 2)
+    let_go_by([(g, HANG)], 30, lambda: first.poll() is not None or second.poll() is not None)
+    # A quarter of a second's evidence a second, then all of it: about twelve seconds after the first.
+    let_go_by([(g, dict(HANG, pinned=0.8, cache=0.1, kept=1500, some=0.4, io=0.2))], 10)
+    let_go_by([(g, dict(HANG, pinned=0.8, cache=0.1))], 30, lambda: first.poll() is not None and second.poll() is not None)
+    let_go_by([(g, REST)], 3)
+    records, log = w.end()
+    acts = [(r["action"]["rung"], r["action"]["outcome"]) for r in records if r["kind"] == "action"]
+    ok(acts == [("culprit", "done")] * 2 and agent.poll() is None and g.read("cgroup.kill") == "", f"two hangs, one after the other: {acts}", log)
+    for p in (first, second, agent):
+        p.kill()
+        p.wait()
 
 
 def nested(root):
