@@ -305,7 +305,7 @@ uint64_t st_wd_incident_step(struct st_wd_incident *i, struct st_wd_act_env *env
         return i->next_ms;
     if (!j->verdict->act && !proven)
         return now_ms + 4 * STEP_MS; // something forbids it just now
-    if (i->helped) { // what hangs beside what was freed is another one, and has the whole time
+    if (i->helped) {                 // what hangs beside what was freed is another one, and has the whole time
         i->helped = false;
         i->began_ms = now_ms;
     }
