@@ -141,6 +141,9 @@ class Tests:
         return self.ok(code == 0 and out == want, what, f"exit {code}, {len(out)} bytes, wanted {len(want)}", err)
 
     def done(self):
+        with open("/proc/self/mounts") as f:  # skopeo leaves its overlay store mounted
+            for point in [line.split()[1] for line in f if line.split()[1].startswith(self.dir + "/")]:
+                subprocess.run(["umount", point], check=False)
         shutil.rmtree(self.dir, ignore_errors=True)
         print(f"1..{self.count}")
         sys.exit(self.failed != 0)
