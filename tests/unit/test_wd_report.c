@@ -205,18 +205,23 @@ static void test_ladder(void)
     TAP_OK(st_wd_ladder_parse(&l, ST_SV("+"), &err) && err.code == ST_E_USAGE, "ladder: empty word");
 }
 
-// Until the process runs that program: it came there by exec. Ten seconds at most.
-static void wait_for_comm(pid_t pid, const char *comm)
+static bool proc_has(pid_t pid, const char *file, const char *text)
 {
-    char path[64], got[64];
-    snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    char path[64], got[256];
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, file);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, got, sizeof got) : -1;
+    if (fd >= 0)
+        close(fd);
+    return n > 0 && memmem(got, (size_t)n, text, strlen(text));
+}
+
+// Until the process runs that program, with that variable: exec sets the name first, and the environment a moment
+// later. Ten seconds at most.
+static void wait_for_exec(pid_t pid, const char *comm, const char *variable)
+{
     for (int i = 0; i < 1000; i++) {
-        int fd = open(path, O_RDONLY | O_CLOEXEC);
-        ssize_t n = fd >= 0 ? read(fd, got, sizeof got - 1) : -1;
-        if (fd >= 0)
-            close(fd);
-        got[n > 0 ? n : 0] = '\0';
-        if (!strcmp(got, comm))
+        if (proc_has(pid, "comm", comm) && proc_has(pid, "environ", variable))
             return;
         usleep(10000);
     }
@@ -247,7 +252,7 @@ static void test_ci(void)
         _exit(1);
     }
     close(fds[1]);
-    wait_for_comm(pid, "sleep\n");
+    wait_for_exec(pid, "sleep\n", "GITHUB_RUN_ID=9");
     enum st_wd_line did = st_wd_ci_step(&pid, 1, ST_SV("full"), 2000, &g);
     ssize_t r = did == ST_WD_LINE_WRITTEN ? read(fds[0], got, sizeof got) : 0;
     TAP_OK(!strcmp(g.run_id, "9") &&
