@@ -322,8 +322,7 @@ void st_wd_incident_gone(struct st_wd_incident *i, struct st_wd_act_env *env, co
     if (!i->effect_ms)
         i->effect_ms = now_ms;
     latency(i, env, i->effect_ms);
-    size_t n = strlen(i->detail);
-    snprintf(i->detail + n, sizeof i->detail - n, "; its cgroup is gone");
+    st_wd_act_add(i, "; its cgroup is gone");
     report(i, env, j, ST_WD_OUTCOME_DONE, GONE);
 }
 

@@ -13,6 +13,12 @@ enum st_wd_did {
     ST_WD_DID_AGAIN, // the world changed meanwhile: try again
 };
 
+// What i->detail says: refuse sets why the rung could not (always ST_WD_DID_NOT), failed the same from an error
+// (ST_WD_DID_AGAIN where the process had ended by itself), add goes on behind it.
+enum st_wd_did st_wd_act_refuse(struct st_wd_incident *i, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+enum st_wd_did st_wd_act_failed(struct st_wd_incident *i, const struct st_err *err);
+void st_wd_act_add(struct st_wd_incident *i, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
 // Look who holds the memory: the process to end, or NULL; fills culprit, held_share and target_ino.
 const struct st_wd_process *st_wd_act_choose(struct st_wd_incident *i, struct st_wd_act_env *env,
                                              const struct st_wd_judged *j);

@@ -1,32 +1,51 @@
-// Whom it is about, and the rungs that kill.
+// Whom it is about, the rungs that kill, and what a rung says.
 #include "base/ckd.h"
 #include "base/quantity.h"
 #include "watchdog/act_int.h"
 #include "watchdog/wd_files.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #define SCAN_MS 400 // for the list of processes
 #define CI_MS 200   // for the CI step's environment and log line
 
-// ---- who ----------------------------------------------------------------------------------------
+// ---- what it says -------------------------------------------------------------------------------
 
-static uint8_t depth_of(struct st_sv path)
+enum st_wd_did st_wd_act_refuse(struct st_wd_incident *i, const char *fmt, ...)
 {
-    size_t n = path.len > 0;
-    for (size_t i = 0; i < path.len; i++)
-        n += path.ptr[i] == '/';
-    return (uint8_t)ST_MIN(n, (size_t)UINT8_MAX);
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(i->detail, sizeof i->detail, fmt, args);
+    va_end(args);
+    return ST_WD_DID_NOT;
 }
+
+enum st_wd_did st_wd_act_failed(struct st_wd_incident *i, const struct st_err *err)
+{
+    st_wd_act_refuse(i, "%s", err->text);
+    return err->code == ST_E_NOTFOUND ? ST_WD_DID_AGAIN : ST_WD_DID_NOT;
+}
+
+void st_wd_act_add(struct st_wd_incident *i, const char *fmt, ...)
+{
+    size_t n = strlen(i->detail);
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(i->detail + n, sizeof i->detail - n, fmt, args);
+    va_end(args);
+}
+
+// ---- who ----------------------------------------------------------------------------------------
 
 static void scan(struct st_wd_act_env *env, const struct st_wd_judged *j)
 {
     uint64_t until = st_wd_now_ms() + SCAN_MS;
     st_wd_processes_clear(env->processes, &env->ladder->protect);
     for (size_t t = 0; t < j->n_targets; t++)
-        st_wd_processes_scan(env->processes, j->targets[t].dir, (uint8_t)t, depth_of(j->targets[t].path), until);
+        st_wd_processes_scan(env->processes, j->targets[t].dir, (uint8_t)t, (uint16_t)j->targets[t].path.len, until);
     st_wd_processes_finish(env->processes);
 }
 
@@ -58,6 +77,8 @@ enum st_wd_line st_wd_act_ask_step(struct st_wd_incident *i, struct st_wd_act_en
     return line;
 }
 
+static const char held_elsewhere_text[] = "the memory is held elsewhere under the same limit";
+
 // The memory is not held by what is watched: killing would cost somebody his work and free nothing.
 static bool held_elsewhere(const struct st_wd_incident *i, const struct st_wd_judged *j)
 {
@@ -80,8 +101,7 @@ static void tell_step(struct st_wd_incident *i, struct st_wd_act_env *env, const
     enum st_wd_line line = st_wd_act_ask_step(i, env, p, st_sv_of(message), CI_MS);
     static const char *const words[] = {"", "; the step's log says so", "; the step's log could not be written",
                                         "; the step's environment could not be read in time"};
-    size_t n = strlen(i->detail);
-    snprintf(i->detail + n, sizeof i->detail - n, "%s", words[line]);
+    st_wd_act_add(i, "%s", words[line]);
 }
 
 enum st_wd_did st_wd_act_culprit(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j)
@@ -91,32 +111,25 @@ enum st_wd_did st_wd_act_culprit(struct st_wd_incident *i, struct st_wd_act_env 
     const struct st_wd_process *p = st_wd_act_choose(i, env, j);
     if (!p) {
         const struct st_wd_process *big = st_wd_largest(env->processes);
-        snprintf(i->detail, sizeof i->detail, "no process may be killed (%zu seen, %llu in another pid namespace%s%s)",
-                 env->processes->n, (unsigned long long)env->processes->unseen,
-                 big ? "; the largest is protected: " : "", big ? big->comm : "");
-        return ST_WD_DID_NOT;
+        return st_wd_act_refuse(i, "no process may be killed (%zu seen, %llu in another pid namespace%s%s)",
+                                env->processes->n, (unsigned long long)env->processes->unseen,
+                                big ? "; the largest is protected: " : "", big ? big->comm : "");
     }
     st_quantity_human(st_wd_process_bytes(p), held);
-    if (st_wd_process_bytes(p) < j->verdict->n.pinned / ST_WD_CULPRIT_SHARE) {
-        snprintf(i->detail, sizeof i->detail, "no single process is to blame: the largest, %d (%s), holds %s",
-                 (int)p->pid, p->comm, held);
-        return ST_WD_DID_NOT;
-    }
-    if (held_elsewhere(i, j)) {
-        snprintf(i->detail, sizeof i->detail,
-                 "what is watched holds %llu%% of the pinned memory: the rest is elsewhere under the same limit",
-                 (unsigned long long)i->held_share);
-        return ST_WD_DID_NOT;
-    }
+    if (st_wd_process_bytes(p) < j->verdict->n.pinned / ST_WD_CULPRIT_SHARE)
+        return st_wd_act_refuse(i, "no single process is to blame: the largest, %d (%s), holds %s", (int)p->pid,
+                                p->comm, held);
+    if (held_elsewhere(i, j))
+        return st_wd_act_refuse(
+            i, "what is watched holds %llu%% of the pinned memory: the rest is elsewhere under the same limit",
+            (unsigned long long)i->held_share);
     snprintf(i->detail, sizeof i->detail, "SIGKILL to %d (%s), which held %s", (int)p->pid, p->comm, held);
     if (env->ladder->dry_run)
         return ST_WD_DID;
     tell_step(i, env, p);
     int pidfd = st_wd_kill(p, j->targets[p->target].dir, &err);
-    if (pidfd < 0) {
-        snprintf(i->detail, sizeof i->detail, "%s", err.text);
-        return err.code == ST_E_NOTFOUND ? ST_WD_DID_AGAIN : ST_WD_DID_NOT;
-    }
+    if (pidfd < 0)
+        return st_wd_act_failed(i, &err);
     env->metrics->kills++;
     st_wd_reap(pidfd);
     i->pidfd = pidfd;
@@ -140,17 +153,12 @@ enum st_wd_did st_wd_act_tree(struct st_wd_incident *i, struct st_wd_act_env *en
 {
     const struct st_wd_process *p = st_wd_act_choose(i, env, j);
     unsigned killed = 0, failed = 0;
-    if (!p || held_elsewhere(i, j)) {
-        snprintf(i->detail, sizeof i->detail,
-                 p ? "the memory is held elsewhere under the same limit" : "no process may be killed");
-        return ST_WD_DID_NOT;
-    }
+    if (!p || held_elsewhere(i, j))
+        return st_wd_act_refuse(i, "%s", p ? held_elsewhere_text : "no process may be killed");
     const struct st_wd_process *top = st_wd_tree_top(env->processes, p);
-    if (tree_bytes(env->processes, top) < j->verdict->n.pinned / ST_WD_CULPRIT_SHARE) {
-        snprintf(i->detail, sizeof i->detail, "no tree of processes is to blame: that of %d (%s) holds next to nothing",
-                 (int)top->pid, top->comm);
-        return ST_WD_DID_NOT;
-    }
+    if (tree_bytes(env->processes, top) < j->verdict->n.pinned / ST_WD_CULPRIT_SHARE)
+        return st_wd_act_refuse(i, "no tree of processes is to blame: that of %d (%s) holds next to nothing",
+                                (int)top->pid, top->comm);
     i->detail[0] = '\0';
     if (!env->ladder->dry_run)
         tell_step(i, env, p);
@@ -173,21 +181,20 @@ enum st_wd_did st_wd_act_tree(struct st_wd_incident *i, struct st_wd_act_env *en
             close(pidfd);
         }
     }
-    size_t n = strlen(i->detail);
-    snprintf(i->detail + n, sizeof i->detail - n, "%sSIGKILL to %u processes, %d (%s) and all below it%s",
-             n ? "; " : "", killed, (int)top->pid, top->comm, failed ? "; some had ended" : "");
+    st_wd_act_add(i, "%sSIGKILL to %u processes, %d (%s) and all below it%s", i->detail[0] ? "; " : "", killed,
+                  (int)top->pid, top->comm, failed ? "; some had ended" : "");
     return killed ? ST_WD_DID : failed ? ST_WD_DID_AGAIN : ST_WD_DID_NOT;
 }
 
-static uint64_t unfreeable(const struct st_wd_target *t)
+static uint64_t held_in(const struct st_wd_target *t)
 {
     char buf[4096];
-    uint64_t anon = 0, shmem = 0;
+    uint64_t anon = 0, shmem = 0, sum;
     ssize_t n = st_wd_read_at(t->dir, "memory.stat", buf, sizeof buf);
     struct st_sv text = st_sv_mem(buf, n > 0 ? (size_t)n : 0);
     st_wd_key_number(text, ST_SV("anon"), &anon);
     st_wd_key_number(text, ST_SV("shmem"), &shmem);
-    return ST_MIN(anon, UINT64_MAX / 200) + ST_MIN(shmem, UINT64_MAX / 200);
+    return st_ckd_add(&sum, anon, shmem) ? UINT64_MAX : sum;
 }
 
 static bool inside(const struct st_wd_target *t, const struct st_wd_target *outer)
@@ -201,12 +208,12 @@ static bool inside(const struct st_wd_target *t, const struct st_wd_target *oute
 static const struct st_wd_target *holder(const struct st_wd_judged *j)
 {
     const struct st_wd_target *best = &j->targets[0];
-    uint64_t most = unfreeable(best);
+    uint64_t most = held_in(best);
     if (j->n_targets == 1 && j->owner_ino == best->ino)
         return best;
     for (size_t k = 1; k < j->n_targets; k++) {
         const struct st_wd_target *t = &j->targets[k];
-        uint64_t n = unfreeable(t);
+        uint64_t n = held_in(t);
         bool better = inside(t, best) ? n >= most / 4 * 3 : inside(best, t) ? most < n / 4 * 3 : n > most;
         best = better ? t : best;
         most = better ? n : most;
@@ -219,16 +226,12 @@ enum st_wd_did st_wd_act_cgroup(struct st_wd_incident *i, struct st_wd_act_env *
     const struct st_wd_process *p = st_wd_act_choose(i, env, j);
     bool unseen = env->processes->n == 0; // another pid namespace: who holds it, only their cgroups say
     const struct st_wd_target *t = p ? &j->targets[p->target] : unseen ? holder(j) : &j->targets[0];
-    if (unseen ? !t : held_elsewhere(i, j)) {
-        snprintf(i->detail, sizeof i->detail, "the memory is held elsewhere under the same limit");
-        return ST_WD_DID_NOT;
-    }
+    if (unseen ? !t : held_elsewhere(i, j))
+        return st_wd_act_refuse(i, "%s", held_elsewhere_text);
     i->target_ino = t->ino;
     snprintf(i->detail, sizeof i->detail, "cgroup.kill of /" ST_SV_FMT, ST_SV_ARG(t->path));
-    if (st_wd_holds_pid(t->dir, getpid())) {
-        snprintf(i->detail, sizeof i->detail, "this watchdog is in /" ST_SV_FMT " itself", ST_SV_ARG(t->path));
-        return ST_WD_DID_NOT;
-    }
+    if (st_wd_holds_pid(t->dir, getpid()))
+        return st_wd_act_refuse(i, "this watchdog is in /" ST_SV_FMT " itself", ST_SV_ARG(t->path));
     if (env->ladder->dry_run)
         return ST_WD_DID;
     if (p)
@@ -237,6 +240,5 @@ enum st_wd_did st_wd_act_cgroup(struct st_wd_incident *i, struct st_wd_act_env *
         env->metrics->kills++;
         return ST_WD_DID;
     }
-    snprintf(i->detail, sizeof i->detail, "cgroup.kill of /" ST_SV_FMT ": %s", ST_SV_ARG(t->path), strerror(errno));
-    return ST_WD_DID_NOT;
+    return st_wd_act_refuse(i, "cgroup.kill of /" ST_SV_FMT ": %s", ST_SV_ARG(t->path), strerror(errno));
 }

@@ -16,12 +16,6 @@
 #define HOST_SPARE (256 * ST_MIB) // that the host must keep beside a relief
 #define LIMIT_STEP (64 * ST_KIB)  // the kernel cuts a limit down to whole pages, which are at most so large
 
-static enum st_wd_did refuse(struct st_wd_incident *i, const char *why)
-{
-    snprintf(i->detail, sizeof i->detail, "%s", why);
-    return ST_WD_DID_NOT;
-}
-
 // The limit must be the watched cgroup's own, and memory.max. Why it is not, or NULL.
 static const char *not_ours(const struct st_wd_judged *j)
 {
@@ -47,9 +41,9 @@ static enum st_wd_did set(struct st_wd_incident *i, struct st_wd_act_env *env, c
 {
     const struct st_wd_target *t = &j->targets[0];
     if (!st_wd_aide_hold(env->aide, t->path, t->ino, file, then))
-        return refuse(i, "the second process cannot promise to put it back");
+        return st_wd_act_refuse(i, "the second process cannot promise to put it back");
     if (st_wd_write_at(t->dir, file, now, O_NONBLOCK)) {
-        snprintf(i->detail, sizeof i->detail, "%s: %s", file, strerror(errno));
+        st_wd_act_refuse(i, "%s: %s", file, strerror(errno));
         st_wd_aide_drop(env->aide, t->ino, file);
         return ST_WD_DID_NOT;
     }
@@ -67,17 +61,16 @@ enum st_wd_did st_wd_act_relieve(struct st_wd_incident *i, struct st_wd_act_env 
     uint64_t limit = j->verdict->n.limit, up = limit / 10 / LIMIT_STEP * LIMIT_STEP;
     if (env->ladder->freeze) {
         if (st_wd_holds_pid(j->targets[0].dir, getpid()))
-            return refuse(i, "this watchdog would freeze itself");
+            return st_wd_act_refuse(i, "this watchdog would freeze itself");
         snprintf(i->detail, sizeof i->detail, "frozen for %d s at most", ST_WD_RELIEF_MS / 1000);
         return env->ladder->dry_run ? ST_WD_DID : set(i, env, j, "cgroup.freeze", "1", "0");
     }
-    if (not_ours(j))
-        return refuse(i, not_ours(j));
+    const char *why = not_ours(j);
+    if (why)
+        return st_wd_act_refuse(i, "%s", why);
     st_quantity_human(up, more);
-    if (!host_has(up)) {
-        snprintf(i->detail, sizeof i->detail, "the host has no room for %s more", more);
-        return ST_WD_DID_NOT;
-    }
+    if (!host_has(up))
+        return st_wd_act_refuse(i, "the host has no room for %s more", more);
     snprintf(i->detail, sizeof i->detail, "limit raised by %s for %d s at most", more, ST_WD_RELIEF_MS / 1000);
     if (env->ladder->dry_run)
         return ST_WD_DID;
@@ -121,9 +114,8 @@ int st_wd_act_relief_step(struct st_wd_incident *i, struct st_wd_act_env *env, c
     if (!env->ladder->freeze)
         st_wd_judge_limit_ours(j->judge, i->relief.old_limit);
     if (proof) {
-        size_t n = strlen(i->detail);
-        snprintf(i->detail + n, sizeof i->detail - n, "; the stall fell from %u%% to %u%%: the shortage is proven",
-                 (unsigned)(stall(&i->before) * 100), (unsigned)(stall(&j->verdict->n) * 100));
+        st_wd_act_add(i, "; the stall fell from %u%% to %u%%: the shortage is proven",
+                      (unsigned)(stall(&i->before) * 100), (unsigned)(stall(&j->verdict->n) * 100));
         i->certain = i->strong = true;
         st_wd_judge_proven(j->judge);
     }
@@ -156,20 +148,18 @@ static enum st_wd_did lower(struct st_wd_incident *i, struct st_wd_act_env *env,
     char old[24];
     struct st_err err = {0};
     ST_AUTO_CLOSE int pidfd = st_wd_hold_process(p, j->targets[p->target].dir, &err);
-    if (pidfd < 0) {
-        snprintf(i->detail, sizeof i->detail, "%s", err.text);
-        return err.code == ST_E_NOTFOUND ? ST_WD_DID_AGAIN : ST_WD_DID_NOT;
-    }
+    if (pidfd < 0)
+        return st_wd_act_failed(i, &err);
     snprintf(old, sizeof old, "%llu", (unsigned long long)i->before.limit);
     if (!st_wd_aide_hold(env->aide, j->targets[0].path, j->targets[0].ino, "memory.max", old))
-        return refuse(i, "the second process cannot promise to put the limit back");
+        return st_wd_act_refuse(i, "the second process cannot promise to put the limit back");
     st_wd_judge_limit_ours(j->judge, low);
     i->relief.ino = j->targets[0].ino;
     i->helper = st_wd_kernel_oom(j->targets[0].dir, i->before.limit, low, p->pid, pidfd);
     if (i->helper > 0)
         return ST_WD_DID;
     i->helper = 0;
-    snprintf(i->detail, sizeof i->detail, "fork: %s", strerror(errno));
+    st_wd_act_refuse(i, "fork: %s", strerror(errno));
     limit_back(i, env, j, true);
     return ST_WD_DID_NOT;
 }
@@ -177,11 +167,12 @@ static enum st_wd_did lower(struct st_wd_incident *i, struct st_wd_act_env *env,
 enum st_wd_did st_wd_act_kernel(struct st_wd_incident *i, struct st_wd_act_env *env, const struct st_wd_judged *j)
 {
     uint64_t group = 0, low = low_limit(j);
-    if (not_ours(j))
-        return refuse(i, not_ours(j));
+    const char *why = not_ours(j);
+    if (why)
+        return st_wd_act_refuse(i, "%s", why);
     const struct st_wd_process *p = st_wd_act_choose(i, env, j); // an earlier rung may have ended the one before
     if (!p || !low)
-        return refuse(i, p ? "nothing is pinned" : "no process to offer to the kernel");
+        return st_wd_act_refuse(i, "%s", p ? "nothing is pinned" : "no process to offer to the kernel");
     st_wd_number_at(j->targets[0].dir, "memory.oom.group", &group);
     snprintf(i->detail, sizeof i->detail, "memory.max under the pinned memory, %d (%s) first%s", (int)p->pid, p->comm,
              group ? "; memory.oom.group is 1: all of it goes" : "");
@@ -201,8 +192,8 @@ int st_wd_act_kernel_step(struct st_wd_incident *i, struct st_wd_act_env *env, c
         i->helper_status = ST_WD_KERNEL_ERROR << 8;
     }
     int code = WIFEXITED(i->helper_status) ? WEXITSTATUS(i->helper_status) : ST_WD_KERNEL_ERROR;
-    limit_back(i, env, j, code < (int)ST_LEN(words) && code != ST_WD_KERNEL_ERROR); // it may have died before that
-    size_t n = strlen(i->detail);
-    snprintf(i->detail + n, sizeof i->detail - n, "%s", words[code < (int)ST_LEN(words) ? code : ST_WD_KERNEL_ERROR]);
+    code = code < (int)ST_LEN(words) ? code : ST_WD_KERNEL_ERROR;
+    limit_back(i, env, j, code != ST_WD_KERNEL_ERROR); // it may have died before that
+    st_wd_act_add(i, "%s", words[code]);
     return code == ST_WD_KERNEL_KILLED || code == ST_WD_KERNEL_TWICE ? 1 : -1;
 }

@@ -130,7 +130,7 @@ struct st_wd_policy {
     double kept;               // pages of a file fault that are kept: up to here the room is no cache any more
     double kept_unsure;        // ... up to here it may be; beyond: slow, not dead
     double unsure_weight;      // of a second of that, or in which all wait and nothing shrinks
-    double lost, user_gone;    // so much is left of what was mapped, and of the CPU time for its programs: may be dead
+    double shrunk, user_gone;  // so much is left of what was mapped, and of the CPU time for its programs: may be dead
     double sure_turnover_s;    // the room is read anew in less: beyond doubt
     double sure_pinned;        // with so much pinned also where nobody saw what was mapped before
     double sure_weight;        // of a second beyond doubt, also where everybody waits and nobody computes

@@ -114,7 +114,8 @@ static double wait_weight(const struct st_wd_facts *f, const struct st_wd_policy
 // The room still works as a cache, and all CPU time goes into that: its programs get next to nothing done.
 static bool system_only(const struct st_wd_facts *f, const struct st_wd_policy *p)
 {
-    return f->n.mapped_left >= 0 && f->n.mapped_left <= p->lost && f->user_share >= 0 && f->user_share <= p->user_gone;
+    return f->n.mapped_left >= 0 && f->n.mapped_left <= p->shrunk && f->user_share >= 0 &&
+           f->user_share <= p->user_gone;
 }
 
 // How much a second of THRASH counts; 0: it is none.

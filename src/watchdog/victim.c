@@ -180,7 +180,8 @@ void st_wd_processes_clear(struct st_wd_processes *ps, const struct st_wd_protec
 
 struct scan {
     struct st_wd_processes *ps;
-    uint8_t target, depth;
+    uint8_t target;
+    uint16_t depth;
     uint64_t deadline_ms;
     bool readable;
 };
@@ -218,7 +219,7 @@ static int add_cgroup(int dir, void *ctx)
     return 0;
 }
 
-int st_wd_processes_scan(struct st_wd_processes *ps, int dir, uint8_t target, uint8_t depth, uint64_t deadline_ms)
+int st_wd_processes_scan(struct st_wd_processes *ps, int dir, uint8_t target, uint16_t depth, uint64_t deadline_ms)
 {
     struct scan s = {.ps = ps, .target = target, .depth = depth, .deadline_ms = deadline_ms};
     st_wd_walk(dir, add_cgroup, &s);
@@ -332,6 +333,11 @@ bool st_wd_in_tree(const struct st_wd_processes *ps, const struct st_wd_process 
 
 // ---- kill ---------------------------------------------------------------------------------------
 
+static int ended(const struct st_wd_process *p, struct st_err *err)
+{
+    return st_err_set(err, ST_E_NOTFOUND, "process %d has ended", (int)p->pid);
+}
+
 int st_wd_hold_process(const struct st_wd_process *p, int dir, struct st_err *err)
 {
     struct st_wd_process now;
@@ -339,18 +345,16 @@ int st_wd_hold_process(const struct st_wd_process *p, int dir, struct st_err *er
         return st_err_set(err, ST_E_INTERNAL, "process %d is protected", (int)p->pid);
     // While this descriptor says alive, the number below is that process's and no one else's.
     ST_AUTO_CLOSE int pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0);
-    if (pidfd < 0 && errno == ESRCH)
-        return st_err_set(err, ST_E_NOTFOUND, "process %d has ended", (int)p->pid);
     if (pidfd < 0)
-        return st_err_sys(err, "pidfd_open of %d", (int)p->pid);
+        return errno == ESRCH ? ended(p, err) : st_err_sys(err, "pidfd_open of %d", (int)p->pid);
     if (!st_wd_process_read(p->pid, &now) || (now.flags & ST_WD_P_ZOMBIE))
-        return st_err_set(err, ST_E_NOTFOUND, "process %d has ended", (int)p->pid);
+        return ended(p, err);
     if (strcmp(now.comm, p->comm) != 0 || (now.flags & ST_WD_P_INIT))
         return st_err_set(err, ST_E_NOTFOUND, "process %d is another one now", (int)p->pid);
     if (!st_wd_holds_pid(dir, p->pid))
         return st_err_set(err, ST_E_NOTFOUND, "process %d has left the cgroup", (int)p->pid);
     if (st_wd_gone(pidfd))
-        return st_err_set(err, ST_E_NOTFOUND, "process %d has ended", (int)p->pid);
+        return ended(p, err);
     return st_take_fd(&pidfd);
 }
 
@@ -360,8 +364,7 @@ int st_wd_kill(const struct st_wd_process *p, int dir, struct st_err *err)
     if (pidfd < 0)
         return -1;
     if (syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0))
-        return errno == ESRCH ? st_err_set(err, ST_E_NOTFOUND, "process %d has ended", (int)p->pid)
-                              : st_err_sys(err, "SIGKILL to %d", (int)p->pid);
+        return errno == ESRCH ? ended(p, err) : st_err_sys(err, "SIGKILL to %d", (int)p->pid);
     return st_take_fd(&pidfd);
 }
 

@@ -24,7 +24,8 @@ enum {
 struct st_wd_process {
     pid_t pid, ppid;
     uint8_t flags;
-    uint8_t target, depth;      // which of the scanned targets holds it, and how deep that lies
+    uint8_t target;             // which of the scanned targets holds it ...
+    uint16_t depth;             // ... and how deep that lies
     char comm[ST_WD_COMM];      // as the kernel has it, at most 15 bytes, unescaped
     uint64_t anon, shmem, swap; // bytes
 };
@@ -62,9 +63,9 @@ struct st_wd_processes {
     struct st_wd_process at[ST_WD_PROCESSES_MAX];
 };
 void st_wd_processes_clear(struct st_wd_processes *ps, const struct st_wd_protect *protect);
-// Add all processes of the cgroup and below it. Targets may lie in each other: a process belongs to the deepest.
-// -1: not even cgroup.procs can be read.
-int st_wd_processes_scan(struct st_wd_processes *ps, int dir, uint8_t target, uint8_t depth, uint64_t deadline_ms);
+// Add all processes of the cgroup and below it. Targets may lie in each other: a process belongs to the deepest (any
+// number that grows from one to those in it: the length of its path). -1: not even cgroup.procs can be read.
+int st_wd_processes_scan(struct st_wd_processes *ps, int dir, uint8_t target, uint16_t depth, uint64_t deadline_ms);
 // After the last scan: sort, each process once, and find out who is above a protected process.
 void st_wd_processes_finish(struct st_wd_processes *ps);
 uint64_t st_wd_processes_bytes(const struct st_wd_processes *ps);

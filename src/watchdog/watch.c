@@ -323,7 +323,8 @@ static uint64_t keep_aide(struct st_wd_watch *w, uint64_t now_ms)
 // All that is due; when the next is (0: nothing, so no timer).
 static uint64_t step(struct st_wd_watch *w)
 {
-    uint64_t now_ms = st_wd_now_ms(), next = st_wd_waiting_step(w, now_ms);
+    uint64_t next = 0, now_ms = st_wd_now_ms();
+    st_wd_waiting_step(w, now_ms);
     for (size_t i = 0; i < ST_WD_BENCHES; i++) {
         struct st_wd_bench *b = &w->bench[i];
         if (!b->used || b->resting)
@@ -348,7 +349,7 @@ static uint64_t step(struct st_wd_watch *w)
     if (w->opt.hook)
         earlier(&next, st_wd_hook_step(w->opt.hook, now_ms));
     earlier(&next, expire_scrapes(w, now_ms));
-    if (w->waiting) // a bench that came free in this very step has called them
+    if (w->waiting)
         earlier(&next, w->wake_ms);
     earlier(&next, keep_aide(w, now_ms));
     return next;

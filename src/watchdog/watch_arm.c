@@ -243,7 +243,7 @@ void st_wd_arm(struct st_wd_watch *w, uint32_t cell, uint64_t now_ms)
 }
 
 // The cells that waited for a bench are still subscribed to nothing: let them ask again.
-static void wake_waiting(struct st_wd_watch *w, uint64_t now_ms)
+static void wake_waiting(struct st_wd_watch *w)
 {
     if (!w->waiting)
         return;
@@ -253,7 +253,7 @@ static void wake_waiting(struct st_wd_watch *w, uint64_t now_ms)
         if (!(c->flags & ST_WD_C_LIVE) || !(c->flags & ST_WD_C_MATCHED) || c->bench || c->fd[0] < 0)
             continue;
         if (c->flags & ST_WD_C_POLLED) {
-            st_wd_arm(w, i, now_ms);
+            st_wd_arm(w, i, st_wd_now_ms());
             continue;
         }
         subscribe(w, i, 0, true); // not read: what happened since still counts
@@ -261,11 +261,10 @@ static void wake_waiting(struct st_wd_watch *w, uint64_t now_ms)
     }
 }
 
-uint64_t st_wd_waiting_step(struct st_wd_watch *w, uint64_t now_ms)
+void st_wd_waiting_step(struct st_wd_watch *w, uint64_t now_ms)
 {
     if (now_ms >= w->wake_ms)
-        wake_waiting(w, now_ms);
-    return w->waiting ? w->wake_ms : 0;
+        wake_waiting(w);
 }
 
 void st_wd_disarm(struct st_wd_watch *w, struct st_wd_bench *b)
@@ -280,7 +279,7 @@ void st_wd_disarm(struct st_wd_watch *w, struct st_wd_bench *b)
         clear(w, b);
     }
     st_wd_rest(w, cell, subscribed_to_owner(c));
-    wake_waiting(w, st_wd_now_ms());
+    wake_waiting(w);
 }
 
 void st_wd_forget(struct st_wd_watch *w, uint32_t cell)
@@ -294,5 +293,5 @@ void st_wd_forget(struct st_wd_watch *w, uint32_t cell)
     }
     close_fd(&c->fd[0]);
     close_fd(&c->fd[1]);
-    wake_waiting(w, st_wd_now_ms());
+    wake_waiting(w);
 }

@@ -71,8 +71,8 @@ void st_wd_rest(struct st_wd_watch *w, uint32_t cell, bool again); // `again`: i
 void st_wd_arm(struct st_wd_watch *w, uint32_t cell, uint64_t now_ms);
 void st_wd_disarm(struct st_wd_watch *w, struct st_wd_bench *b);
 void st_wd_forget(struct st_wd_watch *w, uint32_t cell); // its cgroup is gone
-// Let those that found no bench ask again when that is due. When it is; 0: none waits.
-uint64_t st_wd_waiting_step(struct st_wd_watch *w, uint64_t now_ms);
+// Let those that found no bench ask again when that is due (w->wake_ms, while w->waiting).
+void st_wd_waiting_step(struct st_wd_watch *w, uint64_t now_ms);
 bool st_wd_owner_look(struct st_wd_watch *w, struct st_wd_bench *b, uint64_t now_ms);
 static inline struct st_wd_cell *st_wd_cell_of(struct st_wd_watch *w, const struct st_wd_bench *b)
 {

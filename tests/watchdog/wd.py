@@ -172,6 +172,8 @@ def hog(name="hog"):  # 30 MiB of its own
 class Watch:
     def __init__(self, root, *args):
         self.evidence = os.path.join(root, "evidence.jsonl")
+        if os.path.exists(self.evidence):  # of the one before
+            os.unlink(self.evidence)
         self.log = open(os.path.join(root, "log"), "w+")
         self.p = subprocess.Popen([WATCHDOG, "run", "--mount", root, "--evidence", self.evidence, *args], stdin=subprocess.DEVNULL,
                                   stderr=self.log)
@@ -292,7 +294,6 @@ def one_after_the_other(root):
     g, first, second = Cgroup(root, "two/job"), hog("cc1"), hog("cc1plus")
     agent = hog("Runner.Worker")
     g.write("cgroup.procs", f"{first.pid}\n{second.pid}\n{agent.pid}\n")
-    os.unlink(os.path.join(root, "evidence.jsonl"))
     w = Watch(root, "--cgroup", "two/job")
     let_go_by([(g, REST)], 2)
     let_go_by([(g, HANG)], 30, lambda: first.poll() is not None or second.poll() is not None)
@@ -317,7 +318,6 @@ def nested(root):
                               "p.stdout.readline(); print(p.pid, flush=True); time.sleep(100)"], stdout=subprocess.PIPE)
     agent, culprit = int(above.stdout.readline()), hog()
     box.write("cgroup.procs", f"{above.pid}\n{agent}\n{culprit.pid}\n")
-    os.unlink(os.path.join(root, "evidence.jsonl"))
     w = Watch(root, "--match", "nest/pod/**")
     let_go_by([(pod, REST), (box, REST)], 2)
     took = let_go_by([(pod, HANG)], 30, lambda: culprit.poll() is not None or above.poll() is not None)
@@ -335,7 +335,6 @@ def gone(root):
     """systemd removes a scope as soon as it is empty: what was done about it is told all the same."""
     g, p = Cgroup(root, "run/a.scope"), hog()
     g.write("cgroup.procs", f"{p.pid}\n")
-    os.unlink(os.path.join(root, "evidence.jsonl"))
     w = Watch(root, "--match", "run/*")
     let_go_by([(g, REST)], 2)
     for _ in range(300):
@@ -383,7 +382,6 @@ def slow(root):
     r = screen["late"]
     ok("was not seen before" in r.stdout and "kill -9" in r.stdout and len(r.stdout.splitlines()) <= 30,
        "judge: a mapped index that nobody saw before may hang, or not", r.stdout + r.stderr)
-    os.unlink(os.path.join(root, "evidence.jsonl"))
     g.step(1, **REST)
     w = Watch(root, "--cgroup", "slow/index")
     let_go_by([(g, REST)], 1)
@@ -405,7 +403,6 @@ def dry_run(root):
     with open(hook, "w") as f:
         f.write(f"#!/bin/sh\ncat >>{root}/hook.out\n")
     os.chmod(hook, 0o755)
-    os.unlink(os.path.join(root, "evidence.jsonl"))
     w = Watch(root, "--cgroup", "/dry", "--dry-run", "--hook", hook, "--metrics", os.path.join(root, "m.prom"), "--record", root)
     let_go_by([(g, REST)], 2)
     let_go_by([(g, HANG)], 14)
@@ -440,7 +437,6 @@ def broken(root):
         groups["garbage"].write(f, "\0\xff max 99999999999999999999999\nsome total=-1\n\n\n")
     groups["huge"].write("memory.events", "max 18446744073709551615\noom_kill 18446744073709551616\n" + "x 1\n" * 100000)
     os.makedirs(os.path.join(root, "odd", "a" * 200, "b" * 200, "c" * 200))
-    os.unlink(os.path.join(root, "evidence.jsonl"))
     w = Watch(root, "--match", "odd/**")
     time.sleep(3)
     shutil.rmtree(groups["vanish"].dir)
@@ -486,7 +482,6 @@ def small_memlock(root):
 
 def scrape(root):
     path = os.path.join(root, "sock")
-    os.unlink(os.path.join(root, "evidence.jsonl"))
     w = Watch(root, "--match", "odd/**", "--metrics", "unix:" + path)
     for _ in range(100):
         if os.path.exists(path):
